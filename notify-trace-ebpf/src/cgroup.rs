@@ -1,0 +1,111 @@
+//! A cgroup's path, written once before the first record that names the cgroup, so that it is known
+//! even when the cgroup is gone before userspace looks.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use notify_trace_common::limits::{
+    CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH_MAX, Emitter,
+};
+use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
+
+use crate::emit;
+use crate::maps::{CGROUPS_SEEN, Scratch};
+use crate::read::{
+    CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS, pointer, read,
+};
+use crate::task;
+
+/// `CGROUPS_SEEN`: the path was written.
+pub const SEEN_ANNOUNCED: u32 = 1;
+/// `CGROUPS_SEEN`: it was checked against `CGROUPS`.
+pub const SEEN_CHECKED: u32 = 2;
+/// `CGROUPS_SEEN`: it lies in a subtree of `CGROUPS`.
+pub const SEEN_WANTED: u32 = 4;
+
+/// The current task's `struct kernfs_node` in the v2 hierarchy.
+#[inline(always)]
+fn current_node() -> Option<u64> {
+    let set = pointer(task::current(), &TASK_CGROUPS)?;
+    pointer(pointer(set, &CSS_SET_DFL_CGRP)?, &CGROUP_KN)
+}
+
+#[inline(always)]
+fn remember(id: u64, bits: u32) {
+    // SAFETY: an integer that only this side writes.
+    let before = unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0);
+    // Only a cache: if it can't be kept, the path is written or checked once more.
+    let _ = CGROUPS_SEEN.insert(id, before | bits, 0);
+}
+
+/// Walks from the current cgroup up to the root and looks for a selected one.
+#[inline(always)]
+pub fn check_wanted(id: u64) -> bool {
+    let mut wanted = false;
+    let mut node = current_node();
+    for _ in 0..CGROUP_DEPTH_MAX {
+        let Some(here) = node else { break };
+        if let Some(id) = read::<u64>(here, &KERNFS_ID)
+            && task::is_selected_cgroup(id)
+        {
+            wanted = true;
+            break;
+        }
+        node = pointer(here, &KERNFS_PARENT);
+    }
+    remember(id, if wanted { SEEN_CHECKED | SEEN_WANTED } else { SEEN_CHECKED });
+    wanted
+}
+
+/// Writes the current cgroup's path unless that was done.
+#[inline(always)]
+pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch) {
+    let id = task::cgroup_id();
+    // SAFETY: an integer that only this side writes.
+    if let Some(seen) = unsafe { CGROUPS_SEEN.get(id) }
+        && *seen & SEEN_ANNOUNCED != 0
+    {
+        return;
+    }
+    let Some(mut node) = current_node() else {
+        return;
+    };
+    let mut len = 0_u32;
+    let mut depth = 0_u32;
+    let mut flags = CGROUP_TRUNCATED;
+    for _ in 0..CGROUP_DEPTH_MAX {
+        let (Some(name), Some(parent)) = (pointer(node, &KERNFS_NAME), read::<u64>(node, &KERNFS_PARENT)) else {
+            break;
+        };
+        if parent == 0 {
+            // The root, whose name is empty.
+            flags = 0;
+            break;
+        }
+        let room = (len as usize) & (CGROUP_PATH_MAX - 1);
+        // SAFETY: `room` is below CGROUP_PATH_MAX by the mask, so the longest name ends well
+        // inside the record's room; the helper checks the source address itself.
+        let read = unsafe {
+            bpf_probe_read_kernel_str(
+                scratch.record.as_mut_ptr().add(size_of::<Cgroup>() + room).cast(),
+                CGROUP_NAME_MAX as u32,
+                name as *const _,
+            )
+        };
+        if read <= 1 || len as usize + read as usize > CGROUP_PATH_MAX - 1 {
+            break;
+        }
+        len += read as u32;
+        depth += 1;
+        node = parent;
+    }
+    let record = emit::record::<Cgroup>(scratch);
+    record.cgroup_id = id;
+    record.len = len;
+    record.depth = depth;
+    record.flags = flags;
+    record.reserved = 0;
+    let size = size_of::<Cgroup>() as u32 + len;
+    if emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
+        remember(id, SEEN_ANNOUNCED);
+    }
+}

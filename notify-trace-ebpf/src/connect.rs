@@ -1,0 +1,59 @@
+//! `unix_dgram_connect` failed: programs that connect before they send (Go's do) fail here, and no
+//! datagram is ever sent.
+
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record::{ConnectFailed, Kind};
+
+use crate::maps::{CONNECTS, Connect};
+use crate::read::{SOCKET_INODE, read};
+use crate::{cgroup, emit, select, task};
+
+#[inline(always)]
+pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
+    if !task::is_wanted() {
+        return None;
+    }
+    let connect = Connect {
+        socket: ctx.arg::<u64>(0)?,
+        address: ctx.arg::<u64>(1)?,
+        len: u64::from(ctx.arg::<u32>(2)?),
+    };
+    if CONNECTS.insert(task::thread(), connect, 0).is_err() {
+        emit::counters(Emitter::ConnectEntry)?.calls_full += 1;
+    }
+    Some(())
+}
+
+#[inline(always)]
+pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
+    let thread = task::thread();
+    // SAFETY: the key is the current thread, so nothing else uses this entry.
+    let connect: Connect = *unsafe { CONNECTS.get(thread) }?;
+    let _ = CONNECTS.remove(thread);
+    let ret = ctx.ret::<i32>();
+    if ret >= 0 {
+        return None;
+    }
+    let emitter = Emitter::ConnectReturn;
+    let scratch = emit::scratch(emitter)?;
+    if !select::take_sockaddr(scratch, connect.address, connect.len as u32) {
+        return None;
+    }
+    let rule = select::rule(scratch);
+    if rule == 0 {
+        return None;
+    }
+    let address = scratch.address;
+    cgroup::announce(ctx, emitter, scratch);
+    let failed = emit::record::<ConnectFailed>(scratch);
+    task::describe(&mut failed.sender);
+    failed.socket_inode = read::<u64>(connect.socket, &SOCKET_INODE).unwrap_or(0);
+    failed.ret = ret;
+    failed.rule = rule;
+    failed.address = address;
+    failed.reserved = [0; 2];
+    let size = size_of::<ConnectFailed>() as u32;
+    emit::output(ctx, emitter, scratch, Kind::ConnectFailed, 0, size);
+    Some(())
+}

@@ -1,0 +1,97 @@
+//! Writing a record to this CPU's ring, and counting what could not be written.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_F_CURRENT_CPU;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
+use notify_trace_common::record::{Header, Kind};
+
+use crate::maps::{COUNTERS, EVENTS, SCRATCH, Scratch};
+
+/// The kernel's `ENOSPC`: the ring has no room.
+const ENOSPC: i64 = 28;
+
+/// The counters of a program on this CPU.
+#[inline(always)]
+pub fn counters(emitter: Emitter) -> Option<&'static mut Counters> {
+    let slot = COUNTERS.get_ptr_mut(emitter as u32)?;
+    // SAFETY: a program is not entered twice on a CPU, and only it uses its slot, so nothing else
+    // refers to this value while it runs; maps live as long as the programs that name them.
+    Some(unsafe { &mut *slot })
+}
+
+/// The room of a program on this CPU.
+#[inline(always)]
+pub fn scratch(emitter: Emitter) -> Option<&'static mut Scratch> {
+    let slot = SCRATCH.get_ptr_mut(emitter as u32)?;
+    // SAFETY: as for `counters`.
+    Some(unsafe { &mut *slot })
+}
+
+/// The record being built, as the struct it will be read as.
+#[inline(always)]
+pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
+    const { assert!(size_of::<T>() < SCRATCH_BYTES && align_of::<T>() <= 8) };
+    // SAFETY: `record` is the first field of a map value, which is 8-byte aligned, is large enough
+    // (asserted), and every T used here is made of integers, so any bytes are a value.
+    unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
+}
+
+/// A datagram id that no other datagram has while the programs are attached: the program, the CPU,
+/// and the number of the attempt that is about to be made.
+#[inline(always)]
+pub fn new_id(emitter: Emitter) -> u64 {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let attempt = counters(emitter).map_or(0, |counters| counters.attempts + 1);
+    ((emitter as u64 + 1) << 56) | (u64::from(cpu & 0xffff) << 40) | (attempt & 0xff_ffff_ffff)
+}
+
+/// Writes the first `size` bytes of the room as a record. Answers whether the ring took it; if not,
+/// the loss is counted, and the attempt's number is missing from the ring.
+#[inline(always)]
+pub fn output<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    scratch: &mut Scratch,
+    kind: Kind,
+    id: u64,
+    size: u32,
+) -> bool {
+    let Some(counters) = counters(emitter) else {
+        return false;
+    };
+    counters.attempts += 1;
+    let header = record::<Header>(scratch);
+    header.size = size;
+    header.kind = kind as u16;
+    header.emitter = emitter as u16;
+    header.seq = counters.attempts;
+    // SAFETY: a helper without arguments.
+    header.time_ns = unsafe { bpf_ktime_get_ns() };
+    header.id = id;
+    // Read back, so that the compiler can't drop the mask: the verifier needs it as the bound.
+    // SAFETY: a field of this CPU's own room.
+    let size = u64::from(unsafe { core::ptr::read_volatile(&raw const header.size) })
+        & (SCRATCH_BYTES as u64 - 1);
+    // SAFETY: the map is of this object, and `size` is less than the room that `record` has.
+    let rc = unsafe {
+        bpf_perf_event_output(
+            ctx.as_ptr(),
+            (&raw const EVENTS).cast_mut().cast(),
+            u64::from(BPF_F_CURRENT_CPU),
+            scratch.record.as_mut_ptr().cast(),
+            size,
+        )
+    };
+    if rc == 0 {
+        return true;
+    }
+    if i64::from(rc as i32) == -ENOSPC {
+        counters.ring_full += 1;
+    } else {
+        counters.ring_error += 1;
+    }
+    false
+}

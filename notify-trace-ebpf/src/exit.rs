@@ -1,0 +1,35 @@
+//! `sched_process_exit`: a process that sent is gone, and what its thread had in flight with it.
+
+use aya_ebpf::programs::RawTracePointContext;
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record::{Exit, Kind};
+
+use crate::maps::{CALLS, CONNECTS, RECEIVES, RECEIVING, SENDERS};
+use crate::read::{SIGNAL_LIVE, TASK_SIGNAL, pointer, read};
+use crate::{emit, task};
+
+#[inline(always)]
+pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
+    let thread = task::thread();
+    // A return that was missed leaves its entry behind.
+    let _ = CALLS.remove(thread);
+    let _ = RECEIVES.remove(thread);
+    let _ = CONNECTS.remove(thread);
+    let _ = RECEIVING.remove(thread);
+    let process = task::process();
+    // SAFETY: an integer that only this side writes.
+    let start_boottime_ns = *unsafe { SENDERS.get(process) }?;
+    let signal = pointer(task::current(), &TASK_SIGNAL)?;
+    if read::<u32>(signal, &SIGNAL_LIVE)? != 0 {
+        // Other threads of the process live on.
+        return None;
+    }
+    SENDERS.remove(process).ok()?;
+    let scratch = emit::scratch(Emitter::Exit)?;
+    let exit = emit::record::<Exit>(scratch);
+    exit.start_boottime_ns = start_boottime_ns;
+    exit.tgid = process;
+    exit.reserved = 0;
+    emit::output(ctx, Emitter::Exit, scratch, Kind::Exit, 0, size_of::<Exit>() as u32);
+    Some(())
+}

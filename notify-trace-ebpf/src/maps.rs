@@ -1,0 +1,198 @@
+//! Every map, and the values that only the kernel side sees.
+//!
+//! State that must not vanish (calls in flight) lives in plain preallocated hashes whose insert
+//! errors are counted; what may be lost without a wrong answer (caches, datagrams in queues) in LRU
+//! hashes. Userspace sizes the larger ones before it loads the object.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray};
+use notify_trace_common::address::{ADDRESS_MAX, Address, TrieKey};
+use notify_trace_common::limits::{Counters, EMITTER_COUNT, PAYLOAD_MAX, SCRATCH_BYTES};
+use notify_trace_common::record::{Send, Task};
+
+/// A call of `unix_dgram_sendmsg` in flight, by thread.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Call {
+    /// The sending `struct sock`.
+    pub sk: u64,
+    /// The `struct msghdr`, valid until the call returns.
+    pub msg: u64,
+    /// The `struct sk_buff` once `skb_copy_datagram_from_iter` was entered for it, else 0.
+    pub skb: u64,
+    pub entry_ns: u64,
+    pub queued_ns: u64,
+    /// The datagram's id, 0 until its record was written (or lost in the attempt).
+    pub id: u64,
+    pub receiver_inode: u64,
+    /// `UNIXCB(skb).pid` and `.fp` as they were when the copy had just been made.
+    pub claimed_pid: u64,
+    pub fds: u64,
+    pub claimed_uid: u32,
+    pub claimed_gid: u32,
+    pub len: u32,
+    pub queue_len: u32,
+    pub queue_tries: u32,
+    pub rule: u32,
+    /// `CALL_*` bits.
+    pub flags: u32,
+    pub pad: u32,
+}
+
+/// [`Call::flags`]: the copy's return was seen: the payload is whole, and what the control block
+/// held then was kept.
+pub const CALL_COPIED: u32 = 1;
+
+/// A datagram in a receiver's queue, by the address of its `struct sk_buff`. Such addresses are
+/// reused at once, so the sockets at both ends are kept to recognise it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Queued {
+    pub id: u64,
+    pub sk: u64,
+    pub receiver_sk: u64,
+    pub receiver_inode: u64,
+    pub queued_ns: u64,
+    pub rule: u32,
+    pub pad: u32,
+}
+
+/// A receiving socket. Its address pointer and inode number are part of the key, because a socket
+/// may be bound late and a `struct sock` may be reused.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ReceiverKey {
+    pub sk: u64,
+    pub address: u64,
+    pub inode: u64,
+}
+
+/// What is known of a receiving socket.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ReceiverState {
+    /// Rule that its name or inode number matches; 0: none.
+    pub rule: u32,
+    /// `RECEIVER_*` bits.
+    pub flags: u32,
+}
+
+/// [`ReceiverState::flags`]: its name was written to the ring.
+pub const RECEIVER_ANNOUNCED: u32 = 1;
+/// [`ReceiverState::flags`]: no rule, but a selected datagram went there by the sender's spelling.
+pub const RECEIVER_TRACKED: u32 = 2;
+
+/// A call of `unix_dgram_connect` in flight, by thread.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Connect {
+    pub socket: u64,
+    pub address: u64,
+    pub len: u64,
+}
+
+/// Room to build records and keys in; one per program and CPU.
+#[repr(C)]
+pub struct Scratch {
+    pub record: [u8; SCRATCH_BYTES],
+    /// An address, also the key of `EXACT`.
+    pub address: Address,
+    /// Key of the tries.
+    pub key: TrieKey,
+    /// An address with zeros in front of it, to be read backwards.
+    pub window: [u8; 256],
+}
+
+/// Tracepoint plan: who last sent through a socket, by its `struct sock`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastSender {
+    pub task: Task,
+    /// Inode number of the socket, because a `struct sock` may be reused.
+    pub inode: u64,
+}
+
+/// Tracepoint plan: a datagram that is being received, by thread. The record comes first, so that
+/// it can be built in a program's room and put into the map from there.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Receiving {
+    pub send: Send,
+    pub payload: [u8; PAYLOAD_MAX],
+    /// The sending `struct sock`.
+    pub sk: u64,
+    pub told: Told,
+    pub pad: u32,
+}
+
+/// What a receiver is told about a sender, as in `Dequeue`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Told {
+    pub pid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// `DEQUEUE_*` bits.
+    pub flags: u32,
+    pub fds: u32,
+}
+
+#[map]
+pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> =
+    PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
+
+/// Calls of `unix_dgram_sendmsg` in flight.
+#[map]
+pub static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16_384, 0);
+/// Calls of `__skb_try_recv_datagram` in flight: thread to receiving `struct sock`.
+#[map]
+pub static RECEIVES: HashMap<u64, u64> = HashMap::with_max_entries(16_384, 0);
+/// Calls of `unix_dgram_connect` in flight.
+#[map]
+pub static CONNECTS: HashMap<u64, Connect> = HashMap::with_max_entries(4_096, 0);
+/// Datagrams in queues.
+#[map]
+pub static QUEUED: LruHashMap<u64, Queued> = LruHashMap::with_max_entries(16_384, 0);
+/// Receiving sockets met so far.
+#[map]
+pub static RECEIVERS: LruHashMap<ReceiverKey, ReceiverState> =
+    LruHashMap::with_max_entries(16_384, 0);
+/// Cgroups met so far: id to `cgroup::SEEN_*` bits.
+#[map]
+pub static CGROUPS_SEEN: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
+/// Processes that sent: id to start time.
+#[map]
+pub static SENDERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Selection by whole address.
+#[map]
+pub static EXACT: HashMap<Address, u32> = HashMap::with_max_entries(1_024, 0);
+/// Selection by the beginning of an address.
+#[map]
+pub static PREFIXES: LpmTrie<[u8; ADDRESS_MAX], u32> = LpmTrie::with_max_entries(1_024, 0);
+/// Selection by the end of an address, reversed.
+#[map]
+pub static SUFFIXES: LpmTrie<[u8; ADDRESS_MAX], u32> = LpmTrie::with_max_entries(1_024, 0);
+/// Selection by the receiving socket's inode number.
+#[map]
+pub static INODES: HashMap<u64, u32> = HashMap::with_max_entries(4_096, 0);
+/// `--pid`: process ids.
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1_024, 0);
+/// `--cgroup`: ids of cgroups whose subtrees are selected.
+#[map]
+pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1_024, 0);
+
+/// Tracepoint plan: last senders.
+#[map]
+pub static LAST_SENDERS: LruHashMap<u64, LastSender> = LruHashMap::with_max_entries(16_384, 0);
+/// Tracepoint plan: sockets through which a datagram came whose sender is not known yet.
+#[map]
+pub static WANTED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4_096, 0);
+/// Tracepoint plan: datagrams being received. Userspace makes it large only for that plan.
+#[map]
+pub static RECEIVING: HashMap<u64, Receiving> = HashMap::with_max_entries(1, 0);

@@ -1,0 +1,229 @@
+//! `skb_copy_datagram_from_iter`: the payload, exactly as the receiver will get it.
+//!
+//! The entry notes which socket buffer a call fills; the return writes the datagram if the address
+//! that the sender wrote (or the connected peer's) is selected. Return probes may be missed while
+//! many tasks sleep in this function, which stream sockets use too; then `queue` writes the
+//! datagram. Only a send that fails before it is queued needs the return.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use notify_trace_common::address::Address;
+use notify_trace_common::limits::{Emitter, PAYLOAD_MAX};
+use notify_trace_common::record::{
+    Kind, SEND_CLAIM_UNKNOWN, SEND_CLAIMED, SEND_CONNECTED, SEND_FDS_UNKNOWN, SEND_NOT_COPIED,
+    SEND_UNREADABLE, Send,
+};
+
+use crate::maps::{CALL_COPIED, CALLS, Call, SENDERS, Scratch};
+use crate::read::{
+    MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
+    SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
+    UNIXCB_PID, UNIXCB_UID, field, pointer, read,
+};
+use crate::{cgroup, emit, select, task};
+
+const AF_UNIX: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
+
+/// Whether a `struct sock` is a datagram socket of AF_UNIX.
+#[inline(always)]
+pub fn is_unix_datagram(sk: u64) -> bool {
+    read::<u16>(sk, &SOCK_TYPE) == Some(SOCK_DGRAM) && read::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
+}
+
+/// Inode number of the socket file of a `struct sock`, 0 where unknown.
+#[inline(always)]
+pub fn socket_inode(sk: u64) -> u64 {
+    pointer(sk, &SOCK_SOCKET)
+        .and_then(|socket| read::<u64>(socket, &SOCKET_INODE))
+        .unwrap_or(0)
+}
+
+/// The current thread's call, if it is one on the socket `sk`.
+#[inline(always)]
+pub fn call_of(sk: u64) -> Option<&'static mut Call> {
+    let call = CALLS.get_ptr_mut(task::thread())?;
+    // SAFETY: the key is the current thread, so nothing else uses this entry; the map outlives the
+    // program.
+    let call = unsafe { &mut *call };
+    (call.sk == sk).then_some(call)
+}
+
+#[inline(always)]
+pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
+    let skb = ctx.arg::<u64>(0)?;
+    let sk = pointer(skb, &SKB_SK)?;
+    if !is_unix_datagram(sk) {
+        return None;
+    }
+    let call = call_of(sk)?;
+    call.skb = skb;
+    call.flags &= !CALL_COPIED;
+    Some(())
+}
+
+#[inline(always)]
+pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
+    let call = CALLS.get_ptr_mut(task::thread())?;
+    // SAFETY: as in `call_of`.
+    let call = unsafe { &mut *call };
+    if call.skb == 0 {
+        return None;
+    }
+    if ctx.ret::<i32>() != 0 {
+        // The rest of the buffer is uninitialised: there is no payload.
+        call.skb = 0;
+        return None;
+    }
+    keep_control_block(call);
+    call.flags |= CALL_COPIED;
+    if call.id != 0 {
+        return None;
+    }
+    let scratch = emit::scratch(Emitter::CopyReturn)?;
+    let rule = rule_by_destination(scratch, call);
+    if rule != 0 {
+        call.rule = rule;
+        emit_send(ctx, Emitter::CopyReturn, scratch, call, 0);
+    }
+    Some(())
+}
+
+/// Keeps what the control block says before the kernel adds the sender's credentials to it.
+#[inline(always)]
+fn keep_control_block(call: &mut Call) {
+    let Some(cb) = field(call.skb, &SKB_CB) else {
+        return;
+    };
+    call.claimed_pid = read::<u64>(cb, &UNIXCB_PID).unwrap_or(0);
+    call.claimed_uid = read::<u32>(cb, &UNIXCB_UID).unwrap_or(0);
+    call.claimed_gid = read::<u32>(cb, &UNIXCB_GID).unwrap_or(0);
+    call.fds = read::<u64>(cb, &UNIXCB_FP).unwrap_or(0);
+}
+
+/// The rule that the address matches which the sender wrote, or its connected peer's; it stays in
+/// the room.
+#[inline(always)]
+pub fn rule_by_destination(scratch: &mut Scratch, call: &Call) -> u32 {
+    if take_destination(scratch, call).is_some() { select::rule(scratch) } else { 0 }
+}
+
+/// Puts the destination into the room; answers whether it is the connected peer's.
+#[inline(always)]
+fn take_destination(scratch: &mut Scratch, call: &Call) -> Option<bool> {
+    let name = read::<u64>(call.msg, &MSG_NAME).unwrap_or(0);
+    let len = read::<u32>(call.msg, &MSG_NAMELEN).unwrap_or(0);
+    if name != 0 && len != 0 {
+        return select::take_sockaddr(scratch, name, len).then_some(false);
+    }
+    let peer = pointer(call.sk, &UNIX_SOCK_PEER)?;
+    select::take_bound(scratch, peer).then_some(true)
+}
+
+/// Writes a datagram; from then on the call has an id, whether the ring took the record or not.
+#[inline(always)]
+pub fn emit_send<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    scratch: &mut Scratch,
+    call: &mut Call,
+    flags: u32,
+) {
+    cgroup::announce(ctx, emitter, scratch);
+    call.id = emit::new_id(emitter);
+    let mut flags = flags;
+    let destination = take_destination(scratch, call);
+    let address = if destination.is_some() { scratch.address } else { Address::EMPTY };
+    if destination == Some(true) {
+        flags |= SEND_CONNECTED;
+    }
+    let send = emit::record::<Send>(scratch);
+    send.address = address;
+    task::describe(&mut send.sender);
+    send.entry_ns = call.entry_ns;
+    send.socket_inode = socket_inode(call.sk);
+    send.receiver_inode = call.receiver_inode;
+    send.rule = call.rule;
+    send.len = call.len;
+    send.captured = 0;
+    send.fds = 0;
+    send.claimed_pid = 0;
+    send.claimed_uid = 0;
+    send.claimed_gid = 0;
+    send.reserved = 0;
+    if call.flags & CALL_COPIED == 0 {
+        flags |= SEND_CLAIM_UNKNOWN | SEND_FDS_UNKNOWN;
+    } else {
+        if call.claimed_pid != 0 {
+            if let Some(pid) = task::pid_number(call.claimed_pid) {
+                flags |= SEND_CLAIMED;
+                send.claimed_pid = pid;
+                send.claimed_uid = call.claimed_uid;
+                send.claimed_gid = call.claimed_gid;
+            } else {
+                flags |= SEND_CLAIM_UNKNOWN;
+            }
+        }
+        if call.fds != 0 {
+            match read::<u16>(call.fds, &SCM_FP_COUNT) {
+                Some(count) => send.fds = count.into(),
+                None => flags |= SEND_FDS_UNKNOWN,
+            }
+        }
+    }
+    let sender = send.sender.tgid;
+    let start = send.sender.start_boottime_ns;
+    if flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0 {
+        match take_payload(scratch, call.skb) {
+            Some(()) => {}
+            None => {
+                flags |= SEND_UNREADABLE;
+                if let Some(counters) = emit::counters(emitter) {
+                    counters.unreadable += 1;
+                }
+            }
+        }
+    }
+    let send = emit::record::<Send>(scratch);
+    send.flags = flags;
+    let size = size_of::<Send>() as u32 + send.captured;
+    let id = call.id;
+    emit::output(ctx, emitter, scratch, Kind::Send, id, size);
+    // Only a cache: if it can't be kept, the exit is not reported.
+    let _ = SENDERS.insert(sender, start, 0);
+}
+
+/// Copies the linear part of a socket buffer behind the record, up to [`PAYLOAD_MAX`]. The first
+/// 4096 bytes of a unix datagram are always linear.
+#[inline(always)]
+pub fn take_payload(scratch: &mut Scratch, skb: u64) -> Option<()> {
+    let len = read::<u32>(skb, &SKB_LEN)?;
+    let paged = read::<u32>(skb, &SKB_DATA_LEN)?;
+    let data = read::<u64>(skb, &SKB_DATA)?;
+    let send = emit::record::<Send>(scratch);
+    send.len = len;
+    let linear = len.saturating_sub(paged);
+    send.captured = linear;
+    // Read back, so that the compiler can't reshape the bound that the verifier needs.
+    // SAFETY: a field of this CPU's own room.
+    let mut captured = unsafe { core::ptr::read_volatile(&raw const send.captured) };
+    if captured > PAYLOAD_MAX as u32 {
+        captured = PAYLOAD_MAX as u32;
+    }
+    // SAFETY: at most PAYLOAD_MAX bytes go behind the fixed part, inside the room.
+    let rc = unsafe {
+        bpf_probe_read_kernel(
+            scratch.record.as_mut_ptr().add(size_of::<Send>()).cast(),
+            captured,
+            data as *const _,
+        )
+    };
+    let send = emit::record::<Send>(scratch);
+    if rc != 0 {
+        send.captured = 0;
+        return None;
+    }
+    send.captured = captured;
+    Some(())
+}

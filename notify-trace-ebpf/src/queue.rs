@@ -1,0 +1,126 @@
+//! `security_unix_may_send`: the receiving socket is known, and the datagram is about to be queued.
+//!
+//! It is called once per try, so again whenever a sender that waited for room is woken, and with
+//! the receiver's lock held: nothing else is queued meanwhile. `connect(2)` calls it too.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::ProbeContext;
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record::{Kind, Receiver};
+
+use crate::maps::{
+    CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS, ReceiverKey,
+    ReceiverState, Scratch,
+};
+use crate::payload::{call_of, emit_send};
+use crate::read::{SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read};
+use crate::{emit, select, task};
+
+/// The key of a receiving socket.
+#[inline(always)]
+pub fn receiver_key(sk: u64, inode: u64) -> ReceiverKey {
+    ReceiverKey {
+        sk,
+        address: pointer(sk, &UNIX_SOCK_ADDR).unwrap_or(0),
+        inode,
+    }
+}
+
+/// What is known of a receiving socket; found out at its first datagram.
+#[inline(always)]
+pub fn receiver_state(scratch: &mut Scratch, key: &ReceiverKey) -> ReceiverState {
+    // SAFETY: copied at once; only this side writes it, and an entry that is evicted and reused
+    // meanwhile costs one wrong look at a cache whose answers are verified by the key's inode.
+    if let Some(state) = unsafe { RECEIVERS.get(key) } {
+        return *state;
+    }
+    // SAFETY: an integer that only userspace writes, before anything is attached.
+    let by_inode = unsafe { INODES.get(key.inode) }.copied().unwrap_or(0);
+    let rule = if by_inode != 0 {
+        by_inode
+    } else if select::take_bound(scratch, key.sk) {
+        select::rule(scratch)
+    } else {
+        0
+    };
+    let state = ReceiverState { rule, flags: 0 };
+    let _ = RECEIVERS.insert(key, state, 0);
+    state
+}
+
+/// Writes a receiving socket's name unless that was done.
+#[inline(always)]
+pub fn announce_receiver<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    scratch: &mut Scratch,
+    key: &ReceiverKey,
+    state: ReceiverState,
+) {
+    let wanted = RECEIVER_ANNOUNCED | if state.rule == 0 { RECEIVER_TRACKED } else { 0 };
+    if state.flags & wanted == wanted {
+        return;
+    }
+    if !select::take_bound(scratch, key.sk) {
+        scratch.address = notify_trace_common::address::Address::EMPTY;
+    }
+    let address = scratch.address;
+    let record = emit::record::<Receiver>(scratch);
+    record.inode = key.inode;
+    record.rule = state.rule;
+    record.reserved = 0;
+    record.address = address;
+    let size = size_of::<Receiver>() as u32;
+    if emit::output(ctx, emitter, scratch, Kind::Receiver, 0, size) {
+        let flags = state.flags | wanted;
+        let _ = RECEIVERS.insert(key, ReceiverState { flags, ..state }, 0);
+    }
+}
+
+#[inline(always)]
+pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
+    let sk = pointer(ctx.arg::<u64>(0)?, &SOCKET_SK)?;
+    let call = call_of(sk)?;
+    if call.skb == 0 {
+        // connect(2), or a call whose copy was not seen.
+        return None;
+    }
+    let receiver_socket = ctx.arg::<u64>(1)?;
+    let receiver_sk = pointer(receiver_socket, &SOCKET_SK)?;
+    let inode = read::<u64>(receiver_socket, &SOCKET_INODE).unwrap_or(0);
+    let scratch = emit::scratch(Emitter::Queue)?;
+    let key = receiver_key(receiver_sk, inode);
+    let state = receiver_state(scratch, &key);
+    if state.rule == 0 && call.id == 0 {
+        // Unrelated: what follows of this call is found missing at once.
+        let _ = CALLS.remove(task::thread());
+        return None;
+    }
+    if state.rule != 0 {
+        call.rule = state.rule;
+    }
+    // SAFETY: a helper without arguments.
+    call.queued_ns = unsafe { bpf_ktime_get_ns() };
+    call.queue_tries += 1;
+    call.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    call.receiver_inode = inode;
+    announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
+    if call.id == 0 {
+        emit_send(ctx, Emitter::Queue, scratch, call, 0);
+    }
+    // Before it is queued, because the receiver may be faster than anything that comes after.
+    let queued = Queued {
+        id: call.id,
+        sk,
+        receiver_sk,
+        receiver_inode: inode,
+        queued_ns: call.queued_ns,
+        rule: call.rule,
+        pad: 0,
+    };
+    if QUEUED.insert(call.skb, queued, 0).is_err() {
+        emit::counters(Emitter::Queue)?.queued_full += 1;
+    }
+    Some(())
+}

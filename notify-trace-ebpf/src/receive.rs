@@ -1,0 +1,134 @@
+//! The receiver's side: `__skb_try_recv_datagram` takes a datagram out of a queue, `unix_release`
+//! closes the socket with whatever is left in it.
+
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record::{
+    DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind, ReceiverClosed,
+};
+
+use crate::maps::{QUEUED, Queued, RECEIVERS, RECEIVES, Scratch, Told};
+use crate::payload::{is_unix_datagram, socket_inode};
+use crate::queue::receiver_key;
+use crate::read::{
+    SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCK_QUEUE_LEN, SOCKET_SK, UNIXCB_FP, UNIXCB_GID,
+    UNIXCB_PID, UNIXCB_UID, field, pointer, read,
+};
+use crate::{cgroup, emit, task};
+
+/// `MSG_PEEK`, `include/linux/socket.h`: the datagram stays in the queue.
+const MSG_PEEK: u32 = 2;
+
+#[inline(always)]
+pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
+    let sk = ctx.arg::<u64>(0)?;
+    if ctx.arg::<u32>(2)? & MSG_PEEK != 0 || !is_unix_datagram(sk) {
+        return None;
+    }
+    // A socket known to be none of ours needs no more; an unknown one may have been evicted.
+    // SAFETY: copied at once.
+    if let Some(state) = unsafe { RECEIVERS.get(receiver_key(sk, socket_inode(sk))) }
+        && state.rule == 0
+        && state.flags == 0
+    {
+        return None;
+    }
+    if RECEIVES.insert(task::thread(), sk, 0).is_err() {
+        emit::counters(Emitter::DequeueEntry)?.calls_full += 1;
+    }
+    Some(())
+}
+
+#[inline(always)]
+pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
+    let thread = task::thread();
+    // SAFETY: the key is the current thread, so nothing else uses this entry.
+    let receiver_sk = *unsafe { RECEIVES.get(thread) }?;
+    let _ = RECEIVES.remove(thread);
+    let skb = ctx.ret::<u64>();
+    if skb == 0 {
+        return None;
+    }
+    // SAFETY: copied at once, and verified below.
+    let queued: Queued = *unsafe { QUEUED.get(skb) }?;
+    // The address may have been reused for a datagram of another socket.
+    if queued.receiver_sk != receiver_sk || pointer(skb, &SKB_SK)? != queued.sk {
+        return None;
+    }
+    let _ = QUEUED.remove(skb);
+    let emitter = Emitter::DequeueReturn;
+    let scratch = emit::scratch(emitter)?;
+    cgroup::announce(ctx, emitter, scratch);
+    let dequeue = emit::record::<Dequeue>(scratch);
+    task::describe(&mut dequeue.reader);
+    dequeue.receiver_inode = queued.receiver_inode;
+    dequeue.queued_ns = queued.queued_ns;
+    dequeue.len = read::<u32>(skb, &SKB_LEN).unwrap_or(0);
+    dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    dequeue.rule = queued.rule;
+    tell(dequeue, told(skb));
+    emit::output(ctx, emitter, scratch, Kind::Dequeue, queued.id, size_of::<Dequeue>() as u32);
+    Some(())
+}
+
+/// What the receiver is told about the sender, and whether that process is still there.
+#[inline(always)]
+pub fn told(skb: u64) -> Told {
+    let mut told = Told { pid: 0, uid: 0, gid: 0, flags: 0, fds: 0 };
+    let Some(cb) = field(skb, &SKB_CB) else {
+        return told;
+    };
+    if let Some(fds) = pointer(cb, &UNIXCB_FP) {
+        told.fds = read::<u16>(fds, &SCM_FP_COUNT).unwrap_or(0).into();
+    }
+    if let Some(pid) = pointer(cb, &UNIXCB_PID)
+        && let Some(number) = task::pid_number(pid)
+    {
+        told.pid = number;
+        told.uid = read::<u32>(cb, &UNIXCB_UID).unwrap_or(0);
+        told.gid = read::<u32>(cb, &UNIXCB_GID).unwrap_or(0);
+        told.flags = DEQUEUE_CREDENTIALS
+            | match task::pid_is_present(pid) {
+                Some(true) => DEQUEUE_SENDER_PRESENT,
+                Some(false) => DEQUEUE_SENDER_GONE,
+                None => 0,
+            };
+    }
+    told
+}
+
+/// Writes what the receiver is told into a record.
+#[inline(always)]
+pub fn tell(dequeue: &mut Dequeue, told: Told) {
+    dequeue.told_pid = told.pid;
+    dequeue.told_uid = told.uid;
+    dequeue.told_gid = told.gid;
+    dequeue.flags = told.flags;
+    dequeue.fds = told.fds;
+    dequeue.reserved = 0;
+}
+
+#[inline(always)]
+pub fn try_release(ctx: &ProbeContext) -> Option<()> {
+    let sk = pointer(ctx.arg::<u64>(0)?, &SOCKET_SK)?;
+    if !is_unix_datagram(sk) {
+        return None;
+    }
+    let key = receiver_key(sk, socket_inode(sk));
+    // SAFETY: copied at once.
+    let state = *unsafe { RECEIVERS.get(key) }?;
+    let _ = RECEIVERS.remove(key);
+    if state.rule == 0 && state.flags == 0 {
+        return None;
+    }
+    let scratch: &mut Scratch = emit::scratch(Emitter::Release)?;
+    cgroup::announce(ctx, Emitter::Release, scratch);
+    let closed = emit::record::<ReceiverClosed>(scratch);
+    task::describe(&mut closed.closer);
+    closed.inode = key.inode;
+    closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    closed.rule = state.rule;
+    let size = size_of::<ReceiverClosed>() as u32;
+    emit::output(ctx, Emitter::Release, scratch, Kind::ReceiverClosed, 0, size);
+    Some(())
+}

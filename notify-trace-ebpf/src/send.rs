@@ -1,0 +1,104 @@
+//! `unix_dgram_sendmsg`: a call begins and ends.
+//!
+//! The end is seen by a trampoline and by a return probe, because each misses some: whichever comes
+//! first takes the call out of the table and writes the outcome.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
+
+use crate::maps::{CALLS, Call, QUEUED};
+use crate::payload::{emit_send, rule_by_destination};
+use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
+use crate::{emit, task};
+
+/// The fourth slot of a trampoline's context is the return value of a function of three arguments.
+/// (`bpf_get_func_ret` would need Linux 5.17.)
+const RETURN_SLOT: usize = 3;
+
+#[inline(always)]
+pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
+    let sk = pointer(ctx.arg::<u64>(0)?, &SOCKET_SK)?;
+    // SOCK_SEQPACKET comes through here too.
+    if read::<u16>(sk, &SOCK_TYPE)? != 2 || !task::is_wanted() {
+        return None;
+    }
+    let call = Call {
+        sk,
+        msg: ctx.arg::<u64>(1)?,
+        skb: 0,
+        // SAFETY: a helper without arguments.
+        entry_ns: unsafe { bpf_ktime_get_ns() },
+        queued_ns: 0,
+        id: 0,
+        receiver_inode: 0,
+        claimed_pid: 0,
+        fds: 0,
+        claimed_uid: 0,
+        claimed_gid: 0,
+        len: ctx.arg::<u64>(2)? as u32,
+        queue_len: 0,
+        queue_tries: 0,
+        rule: 0,
+        flags: 0,
+        pad: 0,
+    };
+    // A call whose end was missed is overwritten: a thread is in one call at a time.
+    if CALLS.insert(task::thread(), call, 0).is_err() {
+        emit::counters(Emitter::SendEntry)?.calls_full += 1;
+    }
+    Some(())
+}
+
+#[inline(always)]
+pub fn try_exit_trampoline(ctx: &FExitContext) -> Option<()> {
+    finish(ctx, Emitter::SendExitTrampoline, ctx.arg::<i32>(RETURN_SLOT))
+}
+
+#[inline(always)]
+pub fn try_exit_probe(ctx: &RetProbeContext) -> Option<()> {
+    finish(ctx, Emitter::SendExitProbe, ctx.ret::<i32>())
+}
+
+#[inline(always)]
+fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
+    let thread = task::thread();
+    // SAFETY: the key is the current thread, so nothing else uses this entry.
+    let mut call: Call = *unsafe { CALLS.get(thread) }?;
+    let _ = CALLS.remove(thread);
+    if call.id == 0 {
+        // Nothing was written so far. A datagram that was queued is not a selected one; but a call
+        // that failed before the copy, or whose copy's return was missed, has yet to be decided.
+        if ret >= 0 {
+            return None;
+        }
+        let scratch = emit::scratch(emitter)?;
+        call.rule = rule_by_destination(scratch, &call);
+        if call.rule == 0 {
+            return None;
+        }
+        let why = if call.skb == 0 { SEND_NOT_COPIED } else { SEND_UNREADABLE };
+        emit_send(ctx, emitter, scratch, &mut call, why);
+    }
+    if ret < 0 && call.skb != 0 {
+        // SAFETY: copied at once; an entry that is replaced meanwhile has another id.
+        let queued = unsafe { QUEUED.get(call.skb) }.map(|queued| queued.id);
+        // The buffer was freed before this runs; its address may carry another datagram by now.
+        if queued == Some(call.id) {
+            let _ = QUEUED.remove(call.skb);
+        }
+    }
+    let scratch = emit::scratch(emitter)?;
+    let outcome = emit::record::<Outcome>(scratch);
+    outcome.receiver_inode = call.receiver_inode;
+    outcome.queued_ns = call.queued_ns;
+    outcome.queue_len = call.queue_len;
+    outcome.queue_tries = call.queue_tries;
+    outcome.ret = ret;
+    outcome.rule = call.rule;
+    outcome.reserved = 0;
+    emit::output(ctx, emitter, scratch, Kind::Outcome, call.id, size_of::<Outcome>() as u32);
+    Some(())
+}

@@ -1,0 +1,146 @@
+//! Who is this: the facts of the current task, and of the credentials in a socket buffer.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_current_task,
+};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use notify_trace_common::limits::COMM_LEN;
+use notify_trace_common::record::{TASK_IO_WORKER, Task};
+
+use crate::maps::{CGROUPS, CGROUPS_SEEN, PIDS};
+use crate::read::{
+    PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, TASK_COMM, TASK_FLAGS,
+    TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR,
+    UPID_NS, UPID_SIZE, field, load, pointer, read,
+};
+
+/// `PF_IO_WORKER`, `include/linux/sched.h`.
+const PF_IO_WORKER: u32 = 0x10;
+
+/// 1: only processes in `PIDS` are of interest.
+#[unsafe(no_mangle)]
+pub static FILTER_PIDS: Global<u32> = Global::new(0);
+/// 1: only processes in the subtrees of `CGROUPS` are of interest.
+#[unsafe(no_mangle)]
+pub static FILTER_CGROUPS: Global<u32> = Global::new(0);
+
+/// The current thread, as key: process id in the upper half, thread id in the lower.
+#[inline(always)]
+pub fn thread() -> u64 {
+    bpf_get_current_pid_tgid()
+}
+
+/// The current process id.
+#[inline(always)]
+pub fn process() -> u32 {
+    (thread() >> 32) as u32
+}
+
+/// The current cgroup v2's id.
+#[inline(always)]
+pub fn cgroup_id() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// The current `struct task_struct`.
+#[inline(always)]
+pub fn current() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Whether only some senders are of interest.
+#[inline(always)]
+pub fn is_filtering() -> bool {
+    FILTER_PIDS.load() != 0 || FILTER_CGROUPS.load() != 0
+}
+
+/// Whether the user wants to see what the current task sends (`--pid`, `--cgroup`).
+#[inline(always)]
+pub fn is_wanted() -> bool {
+    // SAFETY: the value is not used, only whether the key exists.
+    if FILTER_PIDS.load() != 0 && unsafe { PIDS.get(process()) }.is_none() {
+        return false;
+    }
+    FILTER_CGROUPS.load() == 0 || is_cgroup_wanted()
+}
+
+/// Whether the current cgroup lies in a selected subtree; each cgroup is walked once.
+#[inline(always)]
+fn is_cgroup_wanted() -> bool {
+    let id = cgroup_id();
+    // SAFETY: an integer that only this side writes; a torn or stale one is not possible.
+    if let Some(seen) = unsafe { CGROUPS_SEEN.get(id) }
+        && *seen & crate::cgroup::SEEN_CHECKED != 0
+    {
+        return *seen & crate::cgroup::SEEN_WANTED != 0;
+    }
+    crate::cgroup::check_wanted(id)
+}
+
+/// Whether a cgroup id stands in `CGROUPS`.
+#[inline(always)]
+pub fn is_selected_cgroup(id: u64) -> bool {
+    // SAFETY: the value is not used, only whether the key exists.
+    unsafe { CGROUPS.get(id) }.is_some()
+}
+
+/// Start time of the current process, 0 where unknown.
+#[inline(always)]
+pub fn start_boottime_ns(leader: u64) -> u64 {
+    read::<u64>(leader, &TASK_START_BOOTTIME).unwrap_or(0)
+}
+
+/// Writes the facts of the current task.
+#[inline(always)]
+pub fn describe(out: &mut Task) {
+    let task = current();
+    let leader = pointer(task, &TASK_GROUP_LEADER).unwrap_or(task);
+    let thread = thread();
+    let ids = bpf_get_current_uid_gid();
+    out.start_boottime_ns = start_boottime_ns(leader);
+    out.cgroup_id = cgroup_id();
+    out.tgid = (thread >> 32) as u32;
+    out.tid = thread as u32;
+    out.uid = ids as u32;
+    out.gid = (ids >> 32) as u32;
+    out.parent_tgid = pointer(leader, &TASK_REAL_PARENT)
+        .and_then(|parent| read::<u32>(parent, &TASK_TGID))
+        .unwrap_or(0);
+    out.pid_in_namespace = 0;
+    out.pid_namespace = 0;
+    if let Some(pid) = pointer(leader, &TASK_THREAD_PID)
+        && let Some(level) = read::<u32>(pid, &PID_LEVEL)
+        && let Some(numbers) = field(pid, &PID_NUMBERS)
+    {
+        let upid = numbers + u64::from(level) * u64::from(UPID_SIZE.load());
+        out.pid_in_namespace = read::<u32>(upid, &UPID_NR).unwrap_or(0);
+        out.pid_namespace = pointer(upid, &UPID_NS)
+            .and_then(|namespace| read::<u32>(namespace, &PID_NAMESPACE_INUM))
+            .unwrap_or(0);
+    }
+    out.flags = 0;
+    let is_worker = read::<u32>(task, &TASK_FLAGS).unwrap_or(0) & PF_IO_WORKER != 0;
+    if is_worker && let Some(comm) = read::<[u8; COMM_LEN]>(leader, &TASK_COMM) {
+        out.flags = TASK_IO_WORKER;
+        out.comm = comm;
+    } else {
+        out.comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+    }
+}
+
+/// The id that a `struct pid` has in the initial pid namespace.
+#[inline(always)]
+pub fn pid_number(pid: u64) -> Option<u32> {
+    read::<u32>(field(pid, &PID_NUMBERS)?, &UPID_NR)
+}
+
+/// Whether a `struct pid` still has a process or a thread, be it a zombie: an entry of
+/// `PIDTYPE_PID` or `PIDTYPE_TGID` in `pid.tasks`.
+#[inline(always)]
+pub fn pid_is_present(pid: u64) -> Option<bool> {
+    let tasks = load::<[u64; 2]>(field(pid, &PID_TASKS)?)?;
+    Some(tasks[0] != 0 || tasks[1] != 0)
+}
