@@ -1,0 +1,75 @@
+//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test`.
+//!
+//! Owns the command line and the exit code; every verb is a module of its own:
+//!
+//! ```text
+//! setup ──▶ tools in place ──▶ agent (release build) ──▶ run  | the agent on this host
+//!                                                   ├──▶ test | checks, then vm/ on every kernel
+//!                                                   └──▶ demo | vm/ with a whole Debian in it
+//! ```
+
+mod agent;
+mod cache;
+mod command;
+mod debian;
+mod demo;
+mod run;
+mod setup;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests notify-trace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Makes this machine able to build and test: tool chain, bpf-linker, packages
+    Setup(setup::Arguments),
+    /// Builds the agent and runs it on this host
+    Run(run::Arguments),
+    /// Boots a small Debian in a VM and shows its notifications live
+    Demo(demo::Arguments),
+    /// Formatting, lints, unit tests, documentation, then the VM tests on every kernel
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Setup(arguments) => setup::verb(&arguments),
+        Verb::Run(arguments) => run::verb(&arguments),
+        Verb::Demo(arguments) => demo::verb(&arguments),
+        Verb::Test(arguments) => test::verb(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,135 @@
+//! The quick steps: everything that needs no VM. The first failure ends the run.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::{agent, command, setup::Ready};
+
+/// Formatting, lints of both sides, unit tests, documentation.
+pub fn quick(ready: &Ready) -> Result<()> {
+    run(
+        "formatting",
+        agent::cargo(ready)?.args(["fmt", "--all", "--check"]),
+    )?;
+    run(
+        "lints",
+        agent::cargo(ready)?
+            .args([
+                "clippy",
+                "--workspace",
+                "--exclude",
+                "notify-trace-ebpf",
+                "--all-targets",
+            ])
+            .args(["--", "-D", "warnings"]),
+    )?;
+    kernel_side_lints(ready)?;
+    run("unit tests", agent::cargo(ready)?.arg("test"))?;
+    run(
+        "documentation",
+        agent::cargo(ready)?
+            .args(["doc", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// The tests that make sense on this host, in the plan that asks least of its kernel.
+pub fn native(binaries: &Path, only: Option<&str>) -> Result<()> {
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let has_btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    if let Some(obstacle) = obstacle(command::is_root()?, &filesystems, has_btf) {
+        eprintln!("── tests on this host: skipped, {obstacle}");
+        return Ok(());
+    }
+    let mut tests = Command::new(binaries.join("notify-trace-tests"));
+    tests.args(["--native", "--plan", "tracepoints", "--agent"]);
+    tests.arg(binaries.join("notify-trace"));
+    if let Some(only) = only {
+        tests.args(["--only", only]);
+    }
+    run("tests on this host", &mut tests)
+}
+
+/// Lints for the BPF target where the tool chain can, else for this host's target.
+fn kernel_side_lints(ready: &Ready) -> Result<()> {
+    let sysroot = command::output(Command::new("rustup").args([
+        "run",
+        &ready.toolchain,
+        "rustc",
+        "--print",
+        "sysroot",
+    ]))
+    .with_context(|| {
+        format!(
+            "could not ask the toolchain {} where it is",
+            ready.toolchain
+        )
+    })?;
+    let mut cargo;
+    let title;
+    if Path::new(sysroot.trim()).join("bin/cargo-clippy").exists() {
+        title = "lints of the kernel side";
+        cargo = Command::new("rustup");
+        cargo.current_dir(agent::root());
+        cargo.args(["run", &ready.toolchain, "cargo", "clippy"]);
+        cargo.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
+        cargo.env(
+            "RUSTFLAGS",
+            format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        );
+        if !ready.toolchain.starts_with("nightly") {
+            cargo.env("RUSTC_BOOTSTRAP", "1");
+        }
+    } else {
+        title = "lints of the kernel side, for this host's target (its toolchain has no clippy)";
+        cargo = agent::cargo(ready)?;
+        cargo.arg("clippy");
+        // Without std nobody unwinds here; the BPF target aborts by itself.
+        cargo.env("CARGO_PROFILE_DEV_PANIC", "abort");
+    }
+    run(
+        title,
+        cargo.args(["-p", "notify-trace-ebpf", "--", "-D", "warnings"]),
+    )
+}
+
+fn run(title: &str, command: &mut Command) -> Result<()> {
+    eprintln!("── {title}");
+    let start = Instant::now();
+    command::inherit(command).with_context(|| title.to_owned())?;
+    eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Why the agent can't work on this host, if it can't.
+fn obstacle(is_root: bool, filesystems: &str, has_btf: bool) -> Option<&'static str> {
+    if !is_root {
+        return Some("because that takes root");
+    }
+    if !filesystems.split_whitespace().any(|word| word == "tracefs") {
+        return Some("because this host's kernel has no tracefs");
+    }
+    if !has_btf {
+        return Some("because this host's kernel has no BTF");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_cannot_trace_is_left_out_with_the_reason() {
+        let filesystems = "nodev\tsysfs\nnodev\ttracefs\n\text4\n";
+        assert_eq!(obstacle(true, filesystems, true), None);
+        assert!(obstacle(false, filesystems, true).unwrap().contains("root"));
+        assert!(
+            obstacle(true, "nodev\tsysfs\n", true)
+                .unwrap()
+                .contains("tracefs")
+        );
+        assert!(obstacle(true, filesystems, false).unwrap().contains("BTF"));
+    }
+}

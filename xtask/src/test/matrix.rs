@@ -1,0 +1,349 @@
+//! The VM tests: one boot after the other, each judged by its verdict, all reported together.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    agent,
+    cache::Cache,
+    command,
+    vm::{
+        initramfs::Initramfs,
+        kernel::{self, Kernel, TRIXIE},
+        qemu::{self, End, Guest},
+        verdict::{Counts, verdict},
+    },
+};
+
+const DEADLINE: Duration = Duration::from_secs(600);
+const MEMORY: u32 = 1024;
+const LOG_LINES: usize = 60;
+
+/// One way of booting one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    name: &'static str,
+    series: &'static str,
+    word: Option<&'static str>,
+    cpus: u32,
+}
+
+/// Every kernel as it comes, and one kernel preemptible everywhere and with many CPUs.
+const BOOTS: [Boot; 6] = [
+    Boot {
+        name: "5.10",
+        series: "5.10",
+        word: None,
+        cpus: 2,
+    },
+    Boot {
+        name: "6.1",
+        series: "6.1",
+        word: None,
+        cpus: 2,
+    },
+    Boot {
+        name: "6.12",
+        series: TRIXIE.name,
+        word: None,
+        cpus: 2,
+    },
+    Boot {
+        name: "6.12-preempt",
+        series: TRIXIE.name,
+        word: Some("preempt=full"),
+        cpus: 2,
+    },
+    Boot {
+        name: "6.12-16cpus",
+        series: TRIXIE.name,
+        word: None,
+        cpus: 16,
+    },
+    Boot {
+        name: "7",
+        series: "7",
+        word: None,
+        cpus: 2,
+    },
+];
+
+/// What of the matrix is to run.
+#[derive(Debug)]
+pub struct Selection<'a> {
+    /// These boots; all when empty.
+    pub boots: &'a [Boot],
+    /// Only this plan.
+    pub plan: Option<&'a str>,
+    /// Only tests with this in their name.
+    pub only: Option<&'a str>,
+    /// Fetch newer kernels.
+    pub refresh: bool,
+}
+
+/// How one boot ended.
+struct Report {
+    name: &'static str,
+    kernel: String,
+    seconds: f64,
+    counts: Counts,
+    trouble: Option<String>,
+}
+
+/// Looks a boot up by its name, for the command line.
+pub fn boot(name: &str) -> Result<Boot> {
+    BOOTS
+        .into_iter()
+        .find(|boot| boot.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = BOOTS.iter().map(|boot| boot.name).collect();
+            anyhow!("choose of {}", names.join(", "))
+        })
+}
+
+/// Boots all that is selected; `Ok(true)` when every test of every boot passed.
+pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool> {
+    let logs = agent::target_folder()?.join("vm-logs");
+    fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
+    let initramfs = logs.join("tests.cpio");
+    let mut archive = Initramfs::new()?;
+    archive.copy("init", &binaries.join("notify-trace-tests"))?;
+    archive.copy("notify-trace", &binaries.join("notify-trace"))?;
+    archive.write(&initramfs)?;
+
+    let boots = if selection.boots.is_empty() {
+        &BOOTS[..]
+    } else {
+        selection.boots
+    };
+    let kernels = kernels(cache, boots, selection.refresh);
+    let mut reports = Vec::new();
+    for boot in boots {
+        let start = Instant::now();
+        let log = logs.join(format!("{}.log", boot.name));
+        let (version, result) = match &kernels[boot.series] {
+            Ok(kernel) => {
+                eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
+                (
+                    kernel.version.clone(),
+                    boot_one(boot, kernel, &initramfs, &log, selection),
+                )
+            }
+            Err(error) => (String::new(), Err(anyhow!("{error:#}"))),
+        };
+        let (counts, trouble) = match result {
+            Ok(counts) if counts.failed == 0 => (counts, None),
+            Ok(counts) => (counts, Some(format!("{} tests failed", counts.failed))),
+            // What could not be counted still is a failure.
+            Err(error) => (
+                Counts {
+                    failed: 1,
+                    ..Counts::default()
+                },
+                Some(format!("{error:#}")),
+            ),
+        };
+        if let Some(trouble) = &trouble {
+            println!("{} FAILED: {trouble}", boot.name);
+            show_log(&log);
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        reports.push(Report {
+            name: boot.name,
+            kernel: version,
+            seconds,
+            counts,
+            trouble,
+        });
+    }
+    print!("{}", table(&reports));
+    Ok(reports.iter().all(|report| report.trouble.is_none()))
+}
+
+/// Each kernel once, for several boots share one; a missing one fails only its own boots.
+fn kernels(cache: &Cache, boots: &[Boot], refresh: bool) -> BTreeMap<&'static str, Result<Kernel>> {
+    let mut kernels = BTreeMap::new();
+    for boot in boots {
+        kernels.entry(boot.series).or_insert_with(|| {
+            kernel::series(boot.series).and_then(|series| kernel::get(cache, series, refresh))
+        });
+    }
+    kernels
+}
+
+fn boot_one(
+    boot: &Boot,
+    kernel: &Kernel,
+    initramfs: &Path,
+    log: &Path,
+    selection: &Selection,
+) -> Result<Counts> {
+    // So that a failure shows no log of an earlier run.
+    fs::write(log, "").with_context(|| format!("could not write {}", log.display()))?;
+    let guest = Guest {
+        kernel: &kernel.vmlinuz,
+        initramfs,
+        words: words(boot, selection),
+        cpus: boot.cpus,
+        memory: MEMORY,
+        disk: None,
+        console_log: None,
+        deadline: DEADLINE,
+    };
+    let mut lines: Vec<String> = Vec::new();
+    let end = qemu::boot(&guest, |line| {
+        if line.starts_with("test ") {
+            println!("{:<13}{line}", boot.name);
+        }
+        lines.push(line.to_owned());
+        Ok(())
+    });
+    fs::write(log, lines.join("\n") + "\n")
+        .with_context(|| format!("could not write {}", log.display()))?;
+    if end? == End::Deadline {
+        return Err(anyhow!("not finished after {} s", DEADLINE.as_secs()));
+    }
+    verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
+}
+
+fn words(boot: &Boot, selection: &Selection) -> Vec<String> {
+    let mut words: Vec<String> = boot.word.into_iter().map(str::to_owned).collect();
+    words.extend(
+        selection
+            .plan
+            .map(|plan| format!("notify-trace.plan={plan}")),
+    );
+    words.extend(
+        selection
+            .only
+            .map(|only| format!("notify-trace.only={only}")),
+    );
+    words
+}
+
+fn show_log(log: &Path) {
+    // Without a boot there is no log.
+    let Ok(text) = fs::read_to_string(log) else {
+        return;
+    };
+    println!("the last lines of {}:", log.display());
+    for line in command::tail(&text, LOG_LINES).lines() {
+        println!("    {line}");
+    }
+}
+
+fn table(reports: &[Report]) -> String {
+    let mut text = format!(
+        "\n{:<13} {:<18} {:>6} {:>6} {:>7} {:>7}  {}\n",
+        "boot", "kernel", "passed", "failed", "skipped", "seconds", "result"
+    );
+    let mut sum = Counts::default();
+    for Report {
+        name,
+        kernel,
+        seconds,
+        counts,
+        trouble,
+    } in reports
+    {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = *counts;
+        let result = trouble
+            .as_deref()
+            .unwrap_or("ok")
+            .lines()
+            .next()
+            .unwrap_or_default();
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "{name:<13} {kernel:<18} {passed:>6} {failed:>6} {skipped:>7} {seconds:>7.1}  {result}"
+        );
+        sum.passed += passed;
+        sum.failed += failed;
+        sum.skipped += skipped;
+    }
+    let _ = writeln!(
+        text,
+        "\n{} passed, {} failed, {} skipped",
+        sum.passed, sum.failed, sum.skipped
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_boot_has_a_known_kernel_and_every_kernel_a_boot() {
+        for boot in BOOTS {
+            assert!(kernel::series(boot.series).is_ok(), "{}", boot.name);
+        }
+        for series in kernel::ALL {
+            assert!(
+                BOOTS.iter().any(|boot| boot.series == series.name),
+                "{}",
+                series.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_guest_is_told_plan_and_name_only_when_chosen() {
+        let all = Selection {
+            boots: &[],
+            plan: None,
+            only: None,
+            refresh: false,
+        };
+        assert!(words(&BOOTS[0], &all).is_empty());
+        let some = Selection {
+            plan: Some("full"),
+            only: Some("relay"),
+            ..all
+        };
+        assert_eq!(
+            words(&BOOTS[3], &some),
+            [
+                "preempt=full",
+                "notify-trace.plan=full",
+                "notify-trace.only=relay"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_line_sums_all_boots() {
+        let report = |name, failed, trouble| Report {
+            name,
+            kernel: "6.1-1".into(),
+            seconds: 1.0,
+            counts: Counts {
+                passed: 5,
+                failed,
+                skipped: 2,
+            },
+            trouble,
+        };
+        let text = table(&[
+            report("6.1", 0, None),
+            report("7", 1, Some("why\nmore".into())),
+        ]);
+        assert!(
+            text.ends_with("\n10 passed, 1 failed, 4 skipped\n"),
+            "{text}"
+        );
+        assert!(text.contains("why\n"), "{text}");
+    }
+}

@@ -1,0 +1,96 @@
+//! `test`: the quick checks, then the VM tests on every kernel.
+//!
+//! Owns the order and the exit code. The first quick step that fails ends the run; kernels are all
+//! tried and reported together.
+
+mod checks;
+mod matrix;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use self::matrix::{Boot, Selection};
+use crate::{
+    agent,
+    setup::{self, Need},
+};
+
+/// Formatting, lints, unit tests, documentation, then the VM tests on every kernel.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only these boots of the VM tests, such as 6.12 or 6.12-preempt (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = matrix::boot)]
+    kernel: Vec<Boot>,
+    /// Only this plan of hooks; the guest goes through all of them by default
+    #[arg(long)]
+    plan: Option<Plan>,
+    /// Only the tests whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Only the quick checks: boot no VM
+    #[arg(long)]
+    skip_vm: bool,
+    /// Only the VM tests: leave out the quick checks
+    #[arg(long, conflicts_with = "skip_vm")]
+    skip_checks: bool,
+    /// Boot notify-trace and notify-trace-tests of this folder; check and build nothing
+    #[arg(long, value_name = "FOLDER", conflicts_with = "skip_vm")]
+    binaries: Option<PathBuf>,
+    /// Look for newer kernels instead of taking those in the cache
+    #[arg(long)]
+    refresh: bool,
+}
+
+/// Which hooks the agent uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Plan {
+    /// What the agent chooses on this kernel
+    Auto,
+    /// Trampolines (fentry and fexit)
+    Full,
+    /// Kprobes instead of trampolines
+    NoTrampolines,
+    /// Tracepoints of system calls only
+    Tracepoints,
+}
+
+/// Runs `cargo xtask test`.
+pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
+    let ready = setup::ensure(if arguments.skip_vm {
+        Need::Build
+    } else {
+        Need::Boot
+    })?;
+    let folder = match &arguments.binaries {
+        Some(folder) => folder.clone(),
+        None => {
+            if !arguments.skip_checks {
+                checks::quick(&ready)?;
+            }
+            let folder = agent::build_release(&ready, &["notify-trace", "notify-trace-tests"])?;
+            if !arguments.skip_checks {
+                checks::native(&folder, arguments.only.as_deref())?;
+            }
+            folder
+        }
+    };
+    if arguments.skip_vm {
+        println!("all checks passed; the VM tests were left out");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = arguments.plan.and_then(|plan| plan.to_possible_value());
+    let selection = Selection {
+        boots: &arguments.kernel,
+        plan: plan.as_ref().map(|plan| plan.get_name()),
+        only: arguments.only.as_deref(),
+        refresh: arguments.refresh,
+    };
+    let passed = matrix::run(&ready.cache, &folder, &selection)?;
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

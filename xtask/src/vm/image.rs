@@ -1,0 +1,112 @@
+//! The disk of the demo: a minimal Debian as an ext4 image, made once and kept.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cache::Cache,
+    command,
+    debian::{Archive, Suite},
+};
+
+/// What is in the image; its hash names the file, so a change makes a new one.
+#[derive(Clone, Debug, Hash)]
+pub struct Recipe {
+    suite: Suite,
+    security: Suite,
+    packages: &'static [&'static str],
+    without: &'static [&'static str],
+    megabytes: u32,
+    /// To be raised when the way of making it changes.
+    revision: u32,
+}
+
+/// Debian 13 with systemd, and nothing that a demo of notifications doesn't need.
+pub const TRIXIE: Recipe = Recipe {
+    suite: "trixie",
+    security: "trixie-security",
+    packages: &["systemd", "systemd-sysv", "udev", "dbus"],
+    without: &[
+        "/usr/share/doc/*",
+        "/usr/share/man/*",
+        "/usr/share/locale/*",
+    ],
+    megabytes: 600,
+    revision: 1,
+};
+
+/// The image of a recipe, made now when the cache doesn't have it.
+pub fn get(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
+    let path = cache.path("images").join(file_name(recipe));
+    if path.exists() {
+        return Ok(path);
+    }
+    let _lock = cache.lock()?;
+    if path.exists() {
+        return Ok(path);
+    }
+    make(cache, recipe, &path)
+        .with_context(|| format!("could not make the image of {}", recipe.suite))?;
+    Ok(path)
+}
+
+fn make(cache: &Cache, recipe: &Recipe, to: &Path) -> Result<()> {
+    let archive = Archive::of_this_system(cache)?;
+    // So that the keys of the suite are here, too.
+    archive.update(recipe.suite)?;
+    let draft = cache.draft()?;
+    let root = draft.path().join("root");
+    let image = draft.path().join("image");
+    // Owners and device files need root; the tree is handed to mke2fs and removed as root, too.
+    let mut mmdebstrap = command::as_root("mmdebstrap")?;
+    mmdebstrap.args(["--mode=root", "--format=directory", "--variant=essential"]);
+    mmdebstrap.arg(format!("--include={}", recipe.packages.join(",")));
+    for pattern in recipe.without {
+        mmdebstrap.arg(format!("--dpkgopt=path-exclude={pattern}"));
+    }
+    mmdebstrap.arg(recipe.suite).arg(&root);
+    mmdebstrap.args(archive.source_lines(recipe.suite, recipe.security));
+    command::step(
+        &format!("installing a Debian {} for the demo", recipe.suite),
+        || command::output(&mut mmdebstrap),
+    )?;
+    command::step("making its disk image", || {
+        let mut mke2fs = command::as_root("mke2fs")?;
+        mke2fs
+            .args(["-q", "-t", "ext4", "-L", "notify-trace", "-d"])
+            .arg(&root)
+            .arg(&image);
+        command::output(mke2fs.arg(format!("{}M", recipe.megabytes)))?;
+        command::output(command::as_root("rm")?.arg("-rf").arg(&root))?;
+        command::output(command::as_root("chmod")?.arg("644").arg(&image))
+    })?;
+    fs::metadata(&image).with_context(|| format!("no image at {}", image.display()))?;
+    draft.publish("image", to)
+}
+
+fn file_name(recipe: &Recipe) -> String {
+    let mut hasher = DefaultHasher::new();
+    recipe.hash(&mut hasher);
+    format!("{}-{:016x}.ext4", recipe.suite, hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_of_a_recipe_makes_a_new_image() {
+        let other = Recipe {
+            packages: &["systemd"],
+            ..TRIXIE
+        };
+        assert_ne!(file_name(&TRIXIE), file_name(&other));
+        assert_eq!(file_name(&TRIXIE), file_name(&TRIXIE.clone()));
+        assert!(file_name(&TRIXIE).starts_with("trixie-"));
+    }
+}

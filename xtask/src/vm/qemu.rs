@@ -1,0 +1,230 @@
+//! Runs one guest: starts QEMU, hands over each line of its serial port, ends it at its deadline.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::command;
+
+/// How QEMU executes the guest: without KVM, for that works everywhere.
+const ACCELERATOR: &str = "tcg,thread=multi";
+/// Another accelerator, such as `kvm` on a machine that has it.
+const ACCELERATOR_VARIABLE: &str = "NOTIFY_TRACE_ACCEL";
+/// Words every guest gets: the console on the serial port, few kernel messages, no reboot.
+const WORDS: [&str; 4] = ["console=ttyS0", "panic=-1", "quiet", "loglevel=4"];
+
+/// A guest to be started.
+#[derive(Clone, Debug)]
+pub struct Guest<'a> {
+    /// The kernel image.
+    pub kernel: &'a Path,
+    /// The first file system.
+    pub initramfs: &'a Path,
+    /// More words for the kernel command line.
+    pub words: Vec<String>,
+    /// Number of virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// A disk image, `/dev/vda` in the guest; what the guest writes is thrown away.
+    pub disk: Option<&'a Path>,
+    /// Takes what the guest says on its console, so that only its second serial port is heard.
+    pub console_log: Option<&'a Path>,
+    /// After this time the guest is ended.
+    pub deadline: Duration,
+}
+
+/// How a guest came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It switched itself off.
+    PowerOff,
+    /// It was still running at its deadline.
+    Deadline,
+}
+
+/// Boots a guest and waits for its end; `line` gets what it says, cleaned of terminal control.
+///
+/// An error of `line` ends the guest.
+pub fn boot(guest: &Guest, mut line: impl FnMut(&str) -> Result<()>) -> Result<End> {
+    let accelerator = env::var(ACCELERATOR_VARIABLE);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(arguments(
+        guest,
+        accelerator.as_deref().unwrap_or(ACCELERATOR),
+    ));
+    qemu.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let typed = command::line(&qemu);
+    let start = Instant::now();
+    let mut child = Running(qemu.spawn().context("could not start qemu-system-x86_64")?);
+    let stdout = child
+        .0
+        .stdout
+        .take()
+        .ok_or_else(|| anyhow!("QEMU has no output"))?;
+    let stderr = child
+        .0
+        .stderr
+        .take()
+        .ok_or_else(|| anyhow!("QEMU has no error output"))?;
+
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for bytes in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            if send.send(bytes).is_err() {
+                return;
+            }
+        }
+    });
+    let complaints = thread::spawn(move || std::io::read_to_string(stderr).unwrap_or_default());
+
+    loop {
+        match lines.recv_timeout(guest.deadline.saturating_sub(start.elapsed())) {
+            Ok(bytes) => line(&clean(&bytes))?,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => return Ok(End::Deadline),
+        }
+    }
+    let status = child.0.wait().context("could not wait for QEMU")?;
+    if !status.success() {
+        let complaints = complaints.join().unwrap_or_default();
+        bail!("{typed}\nended with {status}: {}", complaints.trim());
+    }
+    Ok(End::PowerOff)
+}
+
+/// Ends QEMU with whoever started it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, and then there is nothing to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn arguments(guest: &Guest, accelerator: &str) -> Vec<String> {
+    let words = WORDS
+        .into_iter()
+        .map(str::to_owned)
+        .chain(guest.words.iter().cloned());
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+    add("-machine", "q35".into());
+    add("-accel", accelerator.into());
+    add("-cpu", "max".into());
+    add("-smp", guest.cpus.to_string());
+    add("-m", guest.memory.to_string());
+    add("-display", "none".into());
+    add("-monitor", "none".into());
+    add("-nic", "none".into());
+    if let Some(log) = guest.console_log {
+        add("-serial", format!("file:{}", log.display()));
+    }
+    add("-serial", "stdio".into());
+    add("-kernel", guest.kernel.display().to_string());
+    add("-initrd", guest.initramfs.display().to_string());
+    add("-append", words.collect::<Vec<_>>().join(" "));
+    if let Some(disk) = guest.disk {
+        let disk = disk.display();
+        add(
+            "-drive",
+            format!("file={disk},format=raw,if=virtio,snapshot=on,cache=unsafe"),
+        );
+    }
+    arguments.push("-no-reboot".into());
+    arguments
+}
+
+/// Takes carriage returns and the firmware's terminal control out of a line.
+fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut clean = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' => skip_escape(&mut characters),
+            '\t' => clean.push('\t'),
+            other if other.is_control() => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// After ESC: `[` up to a letter, or one character.
+fn skip_escape(characters: &mut std::str::Chars) {
+    if characters.next() == Some('[') {
+        characters.find(|character| ('@'..='~').contains(character));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest() -> Guest<'static> {
+        Guest {
+            kernel: Path::new("/k"),
+            initramfs: Path::new("/i"),
+            words: vec!["notify-trace.plan=full".into()],
+            cpus: 2,
+            memory: 1024,
+            disk: None,
+            console_log: None,
+            deadline: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn the_accelerator_is_always_named() {
+        let line = arguments(&guest(), "tcg").join(" ");
+        assert!(line.contains("-accel tcg -cpu max"), "{line}");
+    }
+
+    #[test]
+    fn a_guest_gets_its_own_words_after_the_common_ones() {
+        let arguments = arguments(&guest(), "tcg");
+        let words = arguments
+            .iter()
+            .find(|word| word.starts_with("console="))
+            .unwrap();
+        assert_eq!(
+            words,
+            "console=ttyS0 panic=-1 quiet loglevel=4 notify-trace.plan=full"
+        );
+    }
+
+    #[test]
+    fn a_disk_is_never_written() {
+        let disk = Guest {
+            disk: Some(Path::new("/d")),
+            ..guest()
+        };
+        assert!(
+            arguments(&disk, "tcg")
+                .iter()
+                .any(|word| word.contains("snapshot=on"))
+        );
+    }
+
+    #[test]
+    fn lines_lose_the_firmwares_terminal_control() {
+        assert_eq!(
+            clean(b"\x1bc\x1b[?7l\x1b[2J\x1b[0mtest a ... ok\r"),
+            "test a ... ok"
+        );
+        assert_eq!(clean(b"a\tb\xff"), "a\tb\u{fffd}");
+    }
+}
