@@ -3,12 +3,10 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use notify_trace_common::limits::{
-    CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH_MAX, Emitter,
-};
+use notify_trace_common::limits::{CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH_MAX, Emitter};
 use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
 
-use crate::emit;
+use crate::emit::{self, bounded};
 use crate::maps::{CGROUPS_SEEN, Scratch};
 use crate::read::{
     CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS, pointer, read,
@@ -38,7 +36,7 @@ fn remember(id: u64, bits: u32) {
 }
 
 /// Walks from the current cgroup up to the root and looks for a selected one.
-#[inline(always)]
+#[inline(never)]
 pub fn check_wanted(id: u64) -> bool {
     let mut wanted = false;
     let mut node = current_node();
@@ -52,7 +50,14 @@ pub fn check_wanted(id: u64) -> bool {
         }
         node = pointer(here, &KERNFS_PARENT);
     }
-    remember(id, if wanted { SEEN_CHECKED | SEEN_WANTED } else { SEEN_CHECKED });
+    remember(
+        id,
+        if wanted {
+            SEEN_CHECKED | SEEN_WANTED
+        } else {
+            SEEN_CHECKED
+        },
+    );
     wanted
 }
 
@@ -66,14 +71,26 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     {
         return;
     }
+    let size = describe(scratch, id);
+    if size != 0 && emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
+        remember(id, SEEN_ANNOUNCED);
+    }
+}
+
+/// Builds the record in the room; answers its size, 0 if the cgroup can't be read.
+#[inline(never)]
+fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     let Some(mut node) = current_node() else {
-        return;
+        return 0;
     };
     let mut len = 0_u32;
     let mut depth = 0_u32;
     let mut flags = CGROUP_TRUNCATED;
     for _ in 0..CGROUP_DEPTH_MAX {
-        let (Some(name), Some(parent)) = (pointer(node, &KERNFS_NAME), read::<u64>(node, &KERNFS_PARENT)) else {
+        let (Some(name), Some(parent)) = (
+            pointer(node, &KERNFS_NAME),
+            read::<u64>(node, &KERNFS_PARENT),
+        ) else {
             break;
         };
         if parent == 0 {
@@ -81,12 +98,16 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
             flags = 0;
             break;
         }
-        let room = (len as usize) & (CGROUP_PATH_MAX - 1);
+        let room = bounded::<{ CGROUP_PATH_MAX as u32 - 1 }>(&mut scratch.bound, len) as usize;
         // SAFETY: `room` is below CGROUP_PATH_MAX by the mask, so the longest name ends well
         // inside the record's room; the helper checks the source address itself.
         let read = unsafe {
             bpf_probe_read_kernel_str(
-                scratch.record.as_mut_ptr().add(size_of::<Cgroup>() + room).cast(),
+                scratch
+                    .record
+                    .as_mut_ptr()
+                    .add(size_of::<Cgroup>() + room)
+                    .cast(),
                 CGROUP_NAME_MAX as u32,
                 name as *const _,
             )
@@ -104,8 +125,5 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     record.depth = depth;
     record.flags = flags;
     record.reserved = 0;
-    let size = size_of::<Cgroup>() as u32 + len;
-    if emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
-        remember(id, SEEN_ANNOUNCED);
-    }
+    size_of::<Cgroup>() as u32 + len
 }

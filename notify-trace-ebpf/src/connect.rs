@@ -5,6 +5,7 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{ConnectFailed, Kind};
 
+use crate::emit::put_address;
 use crate::maps::{CONNECTS, Connect};
 use crate::read::{SOCKET_INODE, read};
 use crate::{cgroup, emit, select, task};
@@ -44,14 +45,13 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     if rule == 0 {
         return None;
     }
-    let address = scratch.address;
     cgroup::announce(ctx, emitter, scratch);
+    put_address::<ConnectFailed>(scratch, core::mem::offset_of!(ConnectFailed, address));
     let failed = emit::record::<ConnectFailed>(scratch);
     task::describe(&mut failed.sender);
     failed.socket_inode = read::<u64>(connect.socket, &SOCKET_INODE).unwrap_or(0);
     failed.ret = ret;
     failed.rule = rule;
-    failed.address = address;
     failed.reserved = [0; 2];
     let size = size_of::<ConnectFailed>() as u32;
     emit::output(ctx, emitter, scratch, Kind::ConnectFailed, 0, size);

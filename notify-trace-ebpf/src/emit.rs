@@ -2,8 +2,9 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_F_CURRENT_CPU;
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
+use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
 
@@ -36,6 +37,36 @@ pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
     // SAFETY: `record` is the first field of a map value, which is 8-byte aligned, is large enough
     // (asserted), and every T used here is made of integers, so any bytes are a value.
     unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
+}
+
+/// Copies the room's address to the record being built, a `T` that has one at that offset. Word by
+/// word, because the compiler's own copy is a call that goes byte by byte.
+#[inline(always)]
+pub fn put_address<T>(scratch: &mut Scratch, offset: usize) {
+    const WORDS: usize = size_of::<Address>() / 8;
+    let from: *const u64 = (&raw const scratch.address).cast();
+    // SAFETY: the caller names a field of type `Address` of a record, which lies in the room; both
+    // ends are 8-byte aligned, because the wire structs have no padding and addresses follow
+    // 8-byte fields (asserted in `Scratch` and by the offsets' use).
+    let to: *mut u64 = unsafe { scratch.record.as_mut_ptr().add(offset).cast() };
+    for word in 0..WORDS {
+        // SAFETY: inside both.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+/// A length with a bound that the verifier sees: `MASK` is one less than a power of two. Without the
+/// detour over memory the compiler, which knows the length to be small already, drops the mask or
+/// bounds a copy of the register.
+#[inline(always)]
+pub fn bounded<const MASK: u32>(room: &mut u32, len: u32) -> u32 {
+    const { assert!((MASK + 1).is_power_of_two()) };
+    let room: *mut u32 = room;
+    // SAFETY: a reference, so valid for both.
+    unsafe {
+        room.write_volatile(len);
+        room.read_volatile() & MASK
+    }
 }
 
 /// A datagram id that no other datagram has while the programs are attached: the program, the CPU,
@@ -71,10 +102,7 @@ pub fn output<C: EbpfContext>(
     // SAFETY: a helper without arguments.
     header.time_ns = unsafe { bpf_ktime_get_ns() };
     header.id = id;
-    // Read back, so that the compiler can't drop the mask: the verifier needs it as the bound.
-    // SAFETY: a field of this CPU's own room.
-    let size = u64::from(unsafe { core::ptr::read_volatile(&raw const header.size) })
-        & (SCRATCH_BYTES as u64 - 1);
+    let size = bounded::<{ SCRATCH_BYTES as u32 - 1 }>(&mut scratch.bound, size);
     // SAFETY: the map is of this object, and `size` is less than the room that `record` has.
     let rc = unsafe {
         bpf_perf_event_output(
@@ -82,7 +110,7 @@ pub fn output<C: EbpfContext>(
             (&raw const EVENTS).cast_mut().cast(),
             u64::from(BPF_F_CURRENT_CPU),
             scratch.record.as_mut_ptr().cast(),
-            size,
+            u64::from(size),
         )
     };
     if rc == 0 {

@@ -30,6 +30,13 @@ pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
     exit.start_boottime_ns = start_boottime_ns;
     exit.tgid = process;
     exit.reserved = 0;
-    emit::output(ctx, Emitter::Exit, scratch, Kind::Exit, 0, size_of::<Exit>() as u32);
+    emit::output(
+        ctx,
+        Emitter::Exit,
+        scratch,
+        Kind::Exit,
+        0,
+        size_of::<Exit>() as u32,
+    );
     Some(())
 }

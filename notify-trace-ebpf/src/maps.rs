@@ -101,6 +101,9 @@ pub struct Scratch {
     pub key: TrieKey,
     /// An address with zeros in front of it, to be read backwards.
     pub window: [u8; 256],
+    /// For `emit::bounded`.
+    pub bound: u32,
+    pub pad: u32,
 }
 
 /// Tracepoint plan: who last sent through a socket, by its `struct sock`.
@@ -140,8 +143,7 @@ pub struct Told {
 #[map]
 pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> =
-    PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 

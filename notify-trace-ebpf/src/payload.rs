@@ -15,6 +15,7 @@ use notify_trace_common::record::{
     SEND_UNREADABLE, Send,
 };
 
+use crate::emit::{bounded, put_address};
 use crate::maps::{CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
     MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
@@ -29,7 +30,8 @@ const SOCK_DGRAM: u16 = 2;
 /// Whether a `struct sock` is a datagram socket of AF_UNIX.
 #[inline(always)]
 pub fn is_unix_datagram(sk: u64) -> bool {
-    read::<u16>(sk, &SOCK_TYPE) == Some(SOCK_DGRAM) && read::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
+    read::<u16>(sk, &SOCK_TYPE) == Some(SOCK_DGRAM)
+        && read::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
 }
 
 /// Inode number of the socket file of a `struct sock`, 0 where unknown.
@@ -106,19 +108,40 @@ fn keep_control_block(call: &mut Call) {
 /// the room.
 #[inline(always)]
 pub fn rule_by_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    if take_destination(scratch, call).is_some() { select::rule(scratch) } else { 0 }
+    if take_destination(scratch, call.msg, call.sk) == Destination::Nowhere {
+        0
+    } else {
+        select::rule(scratch)
+    }
 }
 
-/// Puts the destination into the room; answers whether it is the connected peer's.
-#[inline(always)]
-fn take_destination(scratch: &mut Scratch, call: &Call) -> Option<bool> {
-    let name = read::<u64>(call.msg, &MSG_NAME).unwrap_or(0);
-    let len = read::<u32>(call.msg, &MSG_NAMELEN).unwrap_or(0);
+/// What `take_destination` found. (A subprogram answers in one register.)
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Destination {
+    /// Nothing.
+    Nowhere = 0,
+    /// What the sender wrote.
+    Written = 1,
+    /// The connected peer's name.
+    Peer = 2,
+}
+
+/// Puts the destination into the room.
+#[inline(never)]
+fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
+    let name = read::<u64>(msg, &MSG_NAME).unwrap_or(0);
+    let len = read::<u32>(msg, &MSG_NAMELEN).unwrap_or(0);
     if name != 0 && len != 0 {
-        return select::take_sockaddr(scratch, name, len).then_some(false);
+        if select::take_sockaddr(scratch, name, len) {
+            return Destination::Written;
+        }
+    } else if let Some(peer) = pointer(sk, &UNIX_SOCK_PEER)
+        && select::take_bound(scratch, peer)
+    {
+        return Destination::Peer;
     }
-    let peer = pointer(call.sk, &UNIX_SOCK_PEER)?;
-    select::take_bound(scratch, peer).then_some(true)
+    Destination::Nowhere
 }
 
 /// Writes a datagram; from then on the call has an id, whether the ring took the record or not.
@@ -133,13 +156,14 @@ pub fn emit_send<C: EbpfContext>(
     cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
     let mut flags = flags;
-    let destination = take_destination(scratch, call);
-    let address = if destination.is_some() { scratch.address } else { Address::EMPTY };
-    if destination == Some(true) {
-        flags |= SEND_CONNECTED;
+    let destination = take_destination(scratch, call.msg, call.sk);
+    match destination {
+        Destination::Nowhere => scratch.address = Address::EMPTY,
+        Destination::Written => {}
+        Destination::Peer => flags |= SEND_CONNECTED,
     }
+    put_address::<Send>(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);
-    send.address = address;
     task::describe(&mut send.sender);
     send.entry_ns = call.entry_ns;
     send.socket_inode = socket_inode(call.sk);
@@ -196,7 +220,7 @@ pub fn emit_send<C: EbpfContext>(
 
 /// Copies the linear part of a socket buffer behind the record, up to [`PAYLOAD_MAX`]. The first
 /// 4096 bytes of a unix datagram are always linear.
-#[inline(always)]
+#[inline(never)]
 pub fn take_payload(scratch: &mut Scratch, skb: u64) -> Option<()> {
     let len = read::<u32>(skb, &SKB_LEN)?;
     let paged = read::<u32>(skb, &SKB_DATA_LEN)?;
@@ -204,12 +228,13 @@ pub fn take_payload(scratch: &mut Scratch, skb: u64) -> Option<()> {
     let send = emit::record::<Send>(scratch);
     send.len = len;
     let linear = len.saturating_sub(paged);
-    send.captured = linear;
-    // Read back, so that the compiler can't reshape the bound that the verifier needs.
-    // SAFETY: a field of this CPU's own room.
-    let mut captured = unsafe { core::ptr::read_volatile(&raw const send.captured) };
+    send.captured = 0;
+    let captured = bounded::<{ 2 * PAYLOAD_MAX as u32 - 1 }>(
+        &mut scratch.bound,
+        linear.min(PAYLOAD_MAX as u32),
+    );
     if captured > PAYLOAD_MAX as u32 {
-        captured = PAYLOAD_MAX as u32;
+        return None;
     }
     // SAFETY: at most PAYLOAD_MAX bytes go behind the fixed part, inside the room.
     let rc = unsafe {
@@ -219,11 +244,9 @@ pub fn take_payload(scratch: &mut Scratch, skb: u64) -> Option<()> {
             data as *const _,
         )
     };
-    let send = emit::record::<Send>(scratch);
     if rc != 0 {
-        send.captured = 0;
         return None;
     }
-    send.captured = captured;
+    emit::record::<Send>(scratch).captured = captured;
     Some(())
 }

@@ -6,9 +6,11 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::ProbeContext;
+use notify_trace_common::address::Address;
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Receiver};
 
+use crate::emit::put_address;
 use crate::maps::{
     CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS, ReceiverKey,
     ReceiverState, Scratch,
@@ -63,14 +65,13 @@ pub fn announce_receiver<C: EbpfContext>(
         return;
     }
     if !select::take_bound(scratch, key.sk) {
-        scratch.address = notify_trace_common::address::Address::EMPTY;
+        scratch.address = Address::EMPTY;
     }
-    let address = scratch.address;
+    put_address::<Receiver>(scratch, core::mem::offset_of!(Receiver, address));
     let record = emit::record::<Receiver>(scratch);
     record.inode = key.inode;
     record.rule = state.rule;
     record.reserved = 0;
-    record.address = address;
     let size = size_of::<Receiver>() as u32;
     if emit::output(ctx, emitter, scratch, Kind::Receiver, 0, size) {
         let flags = state.flags | wanted;

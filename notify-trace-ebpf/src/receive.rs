@@ -67,14 +67,27 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(0);
     dequeue.rule = queued.rule;
     tell(dequeue, told(skb));
-    emit::output(ctx, emitter, scratch, Kind::Dequeue, queued.id, size_of::<Dequeue>() as u32);
+    emit::output(
+        ctx,
+        emitter,
+        scratch,
+        Kind::Dequeue,
+        queued.id,
+        size_of::<Dequeue>() as u32,
+    );
     Some(())
 }
 
 /// What the receiver is told about the sender, and whether that process is still there.
 #[inline(always)]
 pub fn told(skb: u64) -> Told {
-    let mut told = Told { pid: 0, uid: 0, gid: 0, flags: 0, fds: 0 };
+    let mut told = Told {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+        flags: 0,
+        fds: 0,
+    };
     let Some(cb) = field(skb, &SKB_CB) else {
         return told;
     };
@@ -129,6 +142,13 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(0);
     closed.rule = state.rule;
     let size = size_of::<ReceiverClosed>() as u32;
-    emit::output(ctx, Emitter::Release, scratch, Kind::ReceiverClosed, 0, size);
+    emit::output(
+        ctx,
+        Emitter::Release,
+        scratch,
+        Kind::ReceiverClosed,
+        0,
+        size,
+    );
     Some(())
 }

@@ -7,18 +7,21 @@ use aya_ebpf::helpers::generated::{
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 
+use crate::emit::bounded;
 use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch};
-use crate::read::{UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read};
+use crate::read::{
+    UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read,
+};
 
 /// Bytes before `sun_path` in `struct sockaddr_un`: the family.
 const FAMILY_BYTES: u64 = 2;
 
 /// Copies the name at `path`, `len` bytes long, to the room's address. A path ends at its first
 /// NUL (some senders pass the whole `sockaddr_un`), an abstract name has every byte of its length.
-#[inline(always)]
+#[inline(never)]
 fn take_name(scratch: &mut Scratch, path: u64, len: u32) -> bool {
     scratch.address = Address::EMPTY;
-    let len = if len as usize > ADDRESS_MAX { ADDRESS_MAX as u32 } else { len };
+    let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
     if len == 0 {
         return false;
     }
@@ -42,14 +45,13 @@ fn take_name(scratch: &mut Scratch, path: u64, len: u32) -> bool {
         return false;
     }
     let mut used = copied as u32 - 1;
-    if used as usize > ADDRESS_MAX - 1 {
-        return false;
-    }
     if copied as u32 == len
         && let Some(last) = load::<u8>(path + u64::from(len) - 1)
         && last != 0
     {
-        scratch.address.bytes[used as usize] = last;
+        let at = bounded::<127>(&mut scratch.bound, used);
+        // SAFETY: `used` is below `len`, so inside the address.
+        unsafe { *bytes.add(at as usize) = last };
         used += 1;
     }
     scratch.address.len = used;
@@ -81,13 +83,13 @@ pub fn take_bound(scratch: &mut Scratch, sk: u64) -> bool {
 }
 
 /// The rule that the taken name matches, 0 if none.
-#[inline(always)]
+#[inline(never)]
 pub fn rule(scratch: &mut Scratch) -> u32 {
     // SAFETY: an integer that only userspace writes, before anything is attached.
     if let Some(rule) = unsafe { EXACT.get(&scratch.address) } {
         return *rule;
     }
-    let len = scratch.address.len & 127;
+    let len = bounded::<127>(&mut scratch.bound, scratch.address.len);
     scratch.key.prefix_bits = len * 8;
     scratch.key.bytes = scratch.address.bytes;
     let found = look_up((&raw const PREFIXES).cast(), scratch);
@@ -96,7 +98,10 @@ pub fn rule(scratch: &mut Scratch) -> u32 {
     }
     // The bytes stand at 128.. of a window of zeros; read backwards from their end, they are
     // followed by zeros again, whatever their length.
-    for (to, from) in scratch.window[128..128 + ADDRESS_MAX].iter_mut().zip(&scratch.address.bytes) {
+    for (to, from) in scratch.window[128..128 + ADDRESS_MAX]
+        .iter_mut()
+        .zip(&scratch.address.bytes)
+    {
         *to = *from;
     }
     let window = scratch.window.as_ptr();

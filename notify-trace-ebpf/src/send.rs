@@ -54,7 +54,11 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
 
 #[inline(always)]
 pub fn try_exit_trampoline(ctx: &FExitContext) -> Option<()> {
-    finish(ctx, Emitter::SendExitTrampoline, ctx.arg::<i32>(RETURN_SLOT))
+    finish(
+        ctx,
+        Emitter::SendExitTrampoline,
+        ctx.arg::<i32>(RETURN_SLOT),
+    )
 }
 
 #[inline(always)]
@@ -79,7 +83,11 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
         if call.rule == 0 {
             return None;
         }
-        let why = if call.skb == 0 { SEND_NOT_COPIED } else { SEND_UNREADABLE };
+        let why = if call.skb == 0 {
+            SEND_NOT_COPIED
+        } else {
+            SEND_UNREADABLE
+        };
         emit_send(ctx, emitter, scratch, &mut call, why);
     }
     if ret < 0 && call.skb != 0 {
@@ -99,6 +107,13 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
     outcome.ret = ret;
     outcome.rule = call.rule;
     outcome.reserved = 0;
-    emit::output(ctx, emitter, scratch, Kind::Outcome, call.id, size_of::<Outcome>() as u32);
+    emit::output(
+        ctx,
+        emitter,
+        scratch,
+        Kind::Outcome,
+        call.id,
+        size_of::<Outcome>() as u32,
+    );
     Some(())
 }

@@ -1,9 +1,7 @@
 //! Who is this: the facts of the current task, and of the credentials in a socket buffer.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_task,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use notify_trace_common::limits::COMM_LEN;
 use notify_trace_common::record::{TASK_IO_WORKER, Task};
@@ -94,7 +92,7 @@ pub fn start_boottime_ns(leader: u64) -> u64 {
 }
 
 /// Writes the facts of the current task.
-#[inline(always)]
+#[inline(never)]
 pub fn describe(out: &mut Task) {
     let task = current();
     let leader = pointer(task, &TASK_GROUP_LEADER).unwrap_or(task);

@@ -16,6 +16,7 @@ use notify_trace_common::record::{
     SEND_SENDER_BY_SOCKET, SEND_SENDER_UNKNOWN, SEND_UNREADABLE, Send, Task,
 };
 
+use crate::emit::put_address;
 use crate::maps::{LAST_SENDERS, LastSender, RECEIVING, Receiving, SENDERS, WANTED};
 use crate::payload::{is_unix_datagram, socket_inode, take_payload};
 use crate::queue::{announce_receiver, receiver_key, receiver_state};
@@ -51,7 +52,14 @@ pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
     late.sender = sender;
     late.ret = ret;
     late.reserved = 0;
-    emit::output(ctx, emitter, scratch, Kind::LateSender, id, size_of::<LateSender>() as u32);
+    emit::output(
+        ctx,
+        emitter,
+        scratch,
+        Kind::LateSender,
+        id,
+        size_of::<LateSender>() as u32,
+    );
     Some(())
 }
 
@@ -68,7 +76,10 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
         Some(peer) => select::take_bound(scratch, peer),
         None => false,
     };
-    let address = if is_connected { scratch.address } else { Address::EMPTY };
+    if !is_connected {
+        scratch.address = Address::EMPTY;
+    }
+    put_address::<Send>(scratch, core::mem::offset_of!(Send, address));
     let is_read = take_payload(scratch, skb).is_some();
     if !is_read {
         emit::counters(emitter)?.unreadable += 1;
@@ -76,7 +87,6 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
     // The payload now stands behind a `Send`, as it does in a `Receiving`.
     let told = told(skb);
     let send = emit::record::<Send>(scratch);
-    send.address = address;
     send.socket_inode = socket_inode(sk);
     send.entry_ns = 0;
     send.receiver_inode = 0;
@@ -164,10 +174,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         }
     }
     let sender = send.sender;
-    let mut captured = send.captured;
-    if captured > PAYLOAD_MAX as u32 {
-        captured = PAYLOAD_MAX as u32;
-    }
+    let captured = send.captured;
     let len = send.len;
     let size = size_of::<Send>() as u32 + captured;
     emit::output(ctx, emitter, scratch, Kind::Send, id, size);
@@ -183,7 +190,14 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
     dequeue.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(0);
     dequeue.rule = state.rule;
     tell(dequeue, receiving.told);
-    emit::output(ctx, emitter, scratch, Kind::Dequeue, id, size_of::<Dequeue>() as u32);
+    emit::output(
+        ctx,
+        emitter,
+        scratch,
+        Kind::Dequeue,
+        id,
+        size_of::<Dequeue>() as u32,
+    );
     Some(())
 }
 
