@@ -1,0 +1,351 @@
+//! Where a member lies in a kernel structure, read from BTF bytes (`/sys/kernel/btf/vmlinux`).
+//!
+//! Owns the format (`Documentation/bpf/btf.rst`) and the look-ups by name; which names matter is
+//! `offsets`' business, reading the file its caller's. Pure: bytes in, numbers or a typed error out.
+//! Keeps one `u32` per type and nothing else that grows with the file. The bytes are not trusted:
+//! counts, offsets and cycles that make no sense are errors, within a bounded number of steps.
+//!
+//! Left out: split BTF, the form a module has it in, whose ids and strings continue those of
+//! vmlinux. Distributions have unix sockets built in; where a custom kernel has them as a module,
+//! their structures are missing here and the look-up says so.
+
+#[cfg(test)]
+pub(super) mod builder;
+mod error;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use error::BtfError;
+pub use types::{Kind, Member, Type};
+use types::{index, u32_at};
+
+/// Length of the header's fixed part. Newer kernels may append fields; `hdr_len` says so.
+const HEADER: usize = 24;
+/// Length of what all types begin with: name, info, size or type.
+const TYPE: usize = 12;
+/// How deep typedefs and anonymous members may nest; the kernel's own limit is 32.
+const DEPTH_MAX: u32 = 32;
+/// Members that one look-up may visit; `task_struct` has about 300.
+const STEPS_MAX: u32 = 1 << 14;
+
+/// The types of a kernel.
+#[derive(Clone, Debug)]
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where in `types` each type begins; type ids count from 1.
+    starts: Vec<u32>,
+}
+
+impl<'a> Btf<'a> {
+    /// Reads the header and walks the type section once.
+    ///
+    /// # Errors
+    /// When the bytes aren't little-endian BTF version 1 of a whole kernel, hold a kind that isn't
+    /// known here (its size isn't known then either), or end too early.
+    pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
+        let too_short = || BtfError::TooShort { length: data.len() };
+        match data.first_chunk().ok_or_else(too_short)? {
+            [0x9f, 0xeb] => {}
+            [0xeb, 0x9f] => return Err(BtfError::BigEndian),
+            magic => return Err(BtfError::NotBtf { magic: *magic }),
+        }
+        let version = *data.get(2).ok_or_else(too_short)?;
+        if version != 1 {
+            return Err(BtfError::Version { version });
+        }
+        if data.len() < HEADER {
+            return Err(too_short());
+        }
+        let word = |at| u32_at(data, at).ok_or_else(too_short);
+        let header = index(word(4)?);
+        if header < HEADER {
+            return Err(BtfError::Header { length: header });
+        }
+        let section = |name, at| {
+            let (offset, length) = (index(word(at)?), index(word(at + 4)?));
+            header
+                .checked_add(offset)
+                .and_then(|start| data.get(start..start.checked_add(length)?))
+                .ok_or(BtfError::Section { name })
+        };
+        let types = section("type", 8)?;
+        let strings = section("string", 16)?;
+        if strings.first() != Some(&0) || strings.last() != Some(&0) {
+            return Err(BtfError::Strings);
+        }
+        let mut btf = Self {
+            types,
+            strings,
+            starts: Vec::new(),
+        };
+        let mut at = 0;
+        let mut id = 1;
+        while at < types.len() {
+            let found = btf.read(at, id)?;
+            // The section's length came from a `u32`, and so did its number of types.
+            btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            at += TYPE + found.tail.len();
+            id += 1;
+        }
+        Ok(btf)
+    }
+
+    /// All types, in the order of their ids.
+    pub fn types(&self) -> impl Iterator<Item = Type<'a>> {
+        (1..)
+            .zip(&self.starts)
+            .filter_map(|(id, start)| self.read(index(*start), id).ok())
+    }
+
+    /// The type with this id, which must not be 0 (`void`).
+    ///
+    /// # Errors
+    /// [`BtfError::BadType`] when there is none.
+    pub fn get(&self, id: u32) -> Result<Type<'a>, BtfError> {
+        let start = id.checked_sub(1).and_then(|n| self.starts.get(index(n)));
+        self.read(index(*start.ok_or(BtfError::BadType { id })?), id)
+    }
+
+    /// The string at an offset, without its NUL.
+    ///
+    /// # Errors
+    /// [`BtfError::BadName`] when the offset is beyond the string section.
+    pub fn name(&self, name_off: u32) -> Result<&'a [u8], BtfError> {
+        let bytes = self.strings.get(index(name_off)..).unwrap_or_default();
+        match bytes.iter().position(|byte| *byte == 0) {
+            Some(end) => Ok(&bytes[..end]),
+            None => Err(BtfError::BadName { offset: name_off }),
+        }
+    }
+
+    /// The offset in bytes of a member, from the beginning of the struct or union with that name.
+    ///
+    /// `path` is a member's name, or several joined by dots, each a member of the struct or union
+    /// the one before is. Members of anonymous structs and unions count as their parent's, as in C.
+    ///
+    /// # Errors
+    /// [`BtfError::NoStruct`] and [`BtfError::NoMember`] when this kernel hasn't got it; another
+    /// one when it can't be addressed by a byte offset, or the BTF makes no sense.
+    pub fn member(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+        let mut steps = STEPS_MAX;
+        let absent = || BtfError::NoMember {
+            structure: structure.to_owned(),
+            path: path.to_owned(),
+        };
+        self.agree(structure, path, absent, |definition| {
+            self.walk(definition, structure, path, &mut steps)
+        })
+    }
+
+    /// The size in bytes of the struct or union with that name.
+    ///
+    /// # Errors
+    /// As for [`Btf::member`].
+    pub fn sizeof(&self, structure: &str) -> Result<u32, BtfError> {
+        let absent = || BtfError::NoStruct {
+            structure: structure.to_owned(),
+        };
+        // Offsets are in bits, and there are 2^32 of them.
+        let limit = u32::MAX / 8;
+        self.agree(structure, "", absent, |definition| {
+            match definition.size_or_type {
+                size if size <= limit => Ok(Some(size)),
+                _ => Err(BtfError::TooLarge {
+                    structure: structure.to_owned(),
+                }),
+            }
+        })
+    }
+
+    /// Whether the kernel has a function of that name that a program can attach to by BTF.
+    ///
+    /// `false` doesn't mean that there is no such function: arm64 kernels of 5.10 describe no static
+    /// ones, and a kprobe needs no description.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.types()
+            .any(|found| found.kind == Kind::Func && self.is_named(found.name_off, name))
+    }
+
+    /// Asks all definitions of a struct: those with an answer (there may be namesakes) must agree.
+    fn agree(
+        &self,
+        structure: &str,
+        path: &str,
+        absent: impl Fn() -> BtfError,
+        mut ask: impl FnMut(Type<'a>) -> Result<Option<u32>, BtfError>,
+    ) -> Result<u32, BtfError> {
+        let mut defined = false;
+        let mut answer = None;
+        // One without members, like a forward declaration, says nothing.
+        for definition in self.types().filter(|found| {
+            found.kind.has_members()
+                && !found.tail.is_empty()
+                && self.is_named(found.name_off, structure)
+        }) {
+            defined = true;
+            match (answer, ask(definition)?) {
+                (Some(first), Some(second)) if first != second => {
+                    return Err(BtfError::Ambiguous {
+                        structure: structure.to_owned(),
+                        path: path.to_owned(),
+                        values: [first, second],
+                    });
+                }
+                (None, new) => answer = new,
+                _ => {}
+            }
+        }
+        answer.ok_or_else(|| {
+            if defined {
+                absent()
+            } else {
+                BtfError::NoStruct {
+                    structure: structure.to_owned(),
+                }
+            }
+        })
+    }
+
+    /// Follows a dotted path; `None` when a member on it doesn't exist.
+    fn walk(
+        &self,
+        mut within: Type<'a>,
+        structure: &str,
+        path: &str,
+        steps: &mut u32,
+    ) -> Result<Option<u32>, BtfError> {
+        let place = || (structure.to_owned(), path.to_owned());
+        let mut bits = 0_u64;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            let Some((member, at)) = self.find(&within, name, DEPTH_MAX, steps)? else {
+                return Ok(None);
+            };
+            bits += at;
+            if !bits.is_multiple_of(8) || self.is_bit_field(&member)? {
+                let (structure, path) = place();
+                return Err(BtfError::BitField { structure, path });
+            }
+            if names.peek().is_some() {
+                within = match self.resolve(member.type_id)? {
+                    Some(found) if found.kind.has_members() => found,
+                    _ => {
+                        let (structure, path) = place();
+                        return Err(BtfError::NotNested {
+                            structure,
+                            path,
+                            member: name.to_owned(),
+                        });
+                    }
+                };
+            }
+        }
+        u32::try_from(bits / 8)
+            .ok()
+            .filter(|bytes| *bytes <= u32::MAX / 8)
+            .map(Some)
+            .ok_or_else(|| BtfError::TooLarge {
+                structure: structure.to_owned(),
+            })
+    }
+
+    /// A member by name, also of anonymous members, with its offset in bits.
+    fn find(
+        &self,
+        within: &Type<'a>,
+        name: &str,
+        depth: u32,
+        steps: &mut u32,
+    ) -> Result<Option<(Member, u64)>, BtfError> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let deeper = depth.checked_sub(1);
+        for member in within.members() {
+            *steps = steps.checked_sub(1).ok_or(BtfError::TooComplex)?;
+            if self.is_named(member.name_off, name) {
+                return Ok(Some((member, u64::from(member.bits))));
+            }
+            if !self.is_named(member.name_off, "") {
+                continue;
+            }
+            let nested = self.resolve(member.type_id)?;
+            if let Some(nested) = nested.filter(|found| found.kind.has_members()) {
+                let deeper = deeper.ok_or(BtfError::TooDeep { id: within.id })?;
+                if let Some((found, at)) = self.find(&nested, name, deeper, steps)? {
+                    return Ok(Some((found, u64::from(member.bits) + at)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a type is without its typedefs and qualifiers; `None` is `void`.
+    fn resolve(&self, id: u32) -> Result<Option<Type<'a>>, BtfError> {
+        let mut at = id;
+        for _ in 0..=DEPTH_MAX {
+            if at == 0 {
+                return Ok(None);
+            }
+            let found = self.get(at)?;
+            if !found.kind.is_modifier() {
+                return Ok(Some(found));
+            }
+            at = found.size_or_type;
+        }
+        Err(BtfError::TooDeep { id })
+    }
+
+    /// Without `kind_flag` it is the integer type that says how many of its bits are used.
+    fn is_bit_field(&self, member: &Member) -> Result<bool, BtfError> {
+        let Some(found) = self.resolve(member.type_id)? else {
+            return Ok(member.width != 0);
+        };
+        let encoding = match found.kind {
+            Kind::Int => u32_at(found.tail, 0).unwrap_or_default(),
+            _ => return Ok(member.width != 0),
+        };
+        let (bits, offset) = (encoding & 0xff, encoding >> 16 & 0xff);
+        Ok(
+            member.width != 0
+                || offset != 0
+                || u64::from(bits) != u64::from(found.size_or_type) * 8,
+        )
+    }
+
+    fn is_named(&self, name_off: u32, name: &str) -> bool {
+        let bytes = self.strings.get(index(name_off)..).unwrap_or_default();
+        matches!(bytes.strip_prefix(name.as_bytes()), Some([0, ..]))
+    }
+
+    fn read(&self, at: usize, id: u32) -> Result<Type<'a>, BtfError> {
+        let truncated = || BtfError::Truncated { id };
+        let bytes = self.types.get(at..).ok_or_else(truncated)?;
+        let word = |at| u32_at(bytes, at).ok_or_else(truncated);
+        let (name_off, info, size_or_type) = (word(0)?, word(4)?, word(8)?);
+        // Up to Linux 7 there are 5 bits of kind and 16 of count, and the others are zero.
+        let number = info >> 24 & 0x7f;
+        let count = index(info & 0xff_ffff);
+        let kind = Kind::from_number(number).ok_or(BtfError::UnknownKind { number, id })?;
+        if index(name_off) >= self.strings.len() {
+            return Err(BtfError::BadName { offset: name_off });
+        }
+        let (fixed, each) = kind.tail();
+        Ok(Type {
+            id,
+            kind,
+            kind_flag: info >> 31 != 0,
+            name_off,
+            size_or_type,
+            // At most 12 times 2^24: no overflow, even in 32 bits.
+            tail: bytes
+                .get(TYPE..TYPE + fixed + each * count)
+                .ok_or_else(truncated)?,
+        })
+    }
+}
