@@ -1,0 +1,126 @@
+//! Builds the kernel side with aya-build, so that `cargo build` is enough.
+//!
+//! The toolchain for it is found in this order: `NOTIFY_TRACE_BPF_TOOLCHAIN`; a rustup nightly that
+//! has rust-src; a distribution's compiler that was linked as `notify-trace-distro`. `cargo xtask
+//! setup` provides one of them, and bpf-linker.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use aya_build::{Package, Toolchain};
+
+const LINKER: &str = "bpf-linker";
+const HELP: &str = "run `cargo xtask setup`, which provides what is missing";
+
+fn main() -> Result<()> {
+    println!("cargo:rerun-if-env-changed=NOTIFY_TRACE_BPF_TOOLCHAIN");
+    println!("cargo:rerun-if-env-changed=PATH");
+    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../notify-trace-ebpf");
+    let is_skipped =
+        env::var_os("AYA_BUILD_SKIP").is_some_and(|skip| skip == "1" || skip == "true");
+    if is_skipped {
+        // A check-only job: the agent compiles, but has no programs to load.
+        let object = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?)
+            .join("notify-trace-ebpf");
+        std::fs::write(&object, [])
+            .with_context(|| format!("cannot write {}", object.display()))?;
+    }
+    let mut toolchain = String::from("none");
+    if !is_skipped {
+        toolchain = find_toolchain()?;
+        let sysroot = sysroot(&toolchain).unwrap_or_default();
+        if !Path::new(&sysroot)
+            .join("lib/rustlib/src/rust/library/core")
+            .exists()
+        {
+            bail!("toolchain {toolchain} has no source of `core` (component rust-src); {HELP}");
+        }
+        put_linker_on_path()?;
+        if !toolchain.starts_with("nightly") {
+            // `-Z build-std=core` with a compiler that is not a nightly.
+            // SAFETY: a build script has one thread at this point.
+            unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+        }
+    }
+    // aya-build shows every line of the inner cargo as a warning: leave only what is one.
+    // SAFETY: a build script has one thread at this point.
+    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
+    let features: &[&str] = if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() {
+        &["log"]
+    } else {
+        &[]
+    };
+    aya_build::build_ebpf(
+        [Package {
+            name: "notify-trace-ebpf",
+            root_dir,
+            features,
+            ..Package::default()
+        }],
+        Toolchain::Custom(&toolchain),
+    )
+    .with_context(|| format!("the kernel side does not build with toolchain {toolchain}; {HELP}"))
+}
+
+/// Name of the rustup toolchain that compiles the kernel side.
+fn find_toolchain() -> Result<String> {
+    if let Ok(name) = env::var("NOTIFY_TRACE_BPF_TOOLCHAIN") {
+        return Ok(name);
+    }
+    for name in ["nightly", "notify-trace-distro"] {
+        if sysroot(name).is_some_and(|root| {
+            Path::new(&root)
+                .join("lib/rustlib/src/rust/library/core")
+                .exists()
+        }) {
+            return Ok(name.to_owned());
+        }
+    }
+    bail!(
+        "no toolchain for the kernel side: neither a rustup nightly with rust-src nor a linked \
+         distribution toolchain was found; {HELP}"
+    )
+}
+
+/// Where a rustup toolchain lives, if there is one of that name.
+fn sysroot(toolchain: &str) -> Option<String> {
+    let output = Command::new("rustup")
+        .args(["run", toolchain, "rustc", "--print", "sysroot"])
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Makes bpf-linker found: on the path, or in the cache where `cargo xtask setup` builds it.
+fn put_linker_on_path() -> Result<()> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|dir| dir.join(LINKER).is_file()) {
+        return Ok(());
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .map(|cache| cache.join("notify-trace/tools"))
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let found = std::fs::read_dir(&cache)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .find(|bin| bin.join(LINKER).is_file());
+    let Some(bin) = found else {
+        bail!(
+            "{LINKER} is neither on PATH nor in {}; {HELP}",
+            cache.display()
+        );
+    };
+    let joined = env::join_paths(std::iter::once(bin).chain(env::split_paths(&path)))?;
+    // SAFETY: a build script has one thread at this point.
+    unsafe { env::set_var("PATH", joined) };
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The command line. The doc comments are the help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::exit;
+use crate::event::PlanName;
+
+/// Shows every sd_notify datagram on this host: by whom, to whom, when, and what became of it.
+///
+/// Nothing is stopped, slowed or changed; payloads never leave the host.
+#[derive(Debug, Parser)]
+#[command(name = "notify-trace", version, after_help = exit::TABLE, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Attach, and print each datagram sent to a notify socket until told to stop.
+    #[command(after_long_help = TRACE_EXAMPLES)]
+    Trace(Box<TraceArgs>),
+    /// The self-test's child: waits for the end of its input, sends one datagram, exits.
+    #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
+    SelfTestSender {
+        /// Abstract name to send to.
+        address: String,
+    },
+}
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  notify-trace trace
+      everything, until Ctrl-C
+  notify-trace trace -- systemctl restart nginx
+      from before the command starts until it has ended; its exit code is passed on
+  notify-trace trace -o json --for 30s --fail-on-loss > boot.jsonl
+      30 seconds as JSON Lines; exit code 5 if anything was lost
+  notify-trace trace --socket '/srv/app/*.sock'
+      one's own notify sockets too
+  notify-trace trace --cgroup /system.slice/nginx.service
+      what is sent from one unit only";
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// How to print: text for people, or JSON Lines (docs/events.md explains every field)
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+
+    /// Stop after this time, such as 30s, 5m, 500ms
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many notifications
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Go on for this time after the command has ended, so that what it caused is seen too
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "500ms")]
+    pub settle: Duration,
+
+    /// Also show datagrams to sockets whose address matches: a path, or @NAME for an abstract one;
+    /// * is any run of characters but /, ** any run at all
+    #[arg(long, value_name = "GLOB")]
+    pub socket: Vec<String>,
+
+    /// Show datagrams to these sockets only, instead of those known as notify sockets
+    #[arg(long, value_name = "GLOB")]
+    pub only_socket: Vec<String>,
+
+    /// Also show what systemd-udevd, importd and the like tell their own helpers' sockets
+    /// (abstract names of digits; many datagrams)
+    #[arg(long)]
+    pub internal: bool,
+
+    /// Only what these processes send (repeatable); decided in the kernel
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+
+    /// Only what is sent from this cgroup and those below it (repeatable): a path below the cgroup
+    /// v2 root, such as /system.slice/nginx.service; decided in the kernel
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<PathBuf>,
+
+    /// End with exit code 5 if anything was lost
+    #[arg(long)]
+    pub fail_on_loss: bool,
+
+    /// Size of each CPU's ring in bytes (K and M are understood), rounded up to a power of two of
+    /// pages
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "1M")]
+    pub ring_size: u64,
+
+    /// How to trace; by default the best plan that works on this kernel
+    #[arg(long, value_enum, default_value_t = PlanArg::Auto)]
+    pub plan: PlanArg,
+
+    /// Type information of this very kernel, where the kernel itself has none
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+
+    /// Trace until this command has ended
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One line per notification.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanArg {
+    /// The best that works.
+    Auto,
+    /// kprobes and trampolines.
+    Full,
+    /// kprobes only.
+    NoTrampolines,
+    /// Raw tracepoints only.
+    Tracepoints,
+}
+
+impl PlanArg {
+    /// The plan that is forced, if any.
+    #[must_use]
+    pub const fn forced(self) -> Option<PlanName> {
+        match self {
+            Self::Auto => None,
+            Self::Full => Some(PlanName::Full),
+            Self::NoTrampolines => Some(PlanName::NoTrampolines),
+            Self::Tracepoints => Some(PlanName::Tracepoints),
+        }
+    }
+}
+
+/// A time with its unit: 500ms, 30s, 5m, 2h; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds_per_unit = match unit.trim() {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("unknown unit {other:?}; use us, ms, s, m or h")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "it must begin with a number, such as 30s".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
+}
+
+/// A number of bytes: 65536, 64K, 1M.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.strip_suffix(['K', 'k']) {
+        Some(number) => (number, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(number) => (number, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "it must be a number of bytes, such as 65536, 64K or 1M".to_owned())?;
+    if (4096..=1 << 30).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err("it must be between 4K and 1024M".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));
+        assert!(parse_duration("soon").is_err());
+        assert!(parse_duration("3 parsecs").is_err());
+        assert!(parse_duration("-1s").is_err());
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert_eq!(parse_size("64K"), Ok(65536));
+        assert!(parse_size("1").is_err());
+        assert!(parse_size("99999999M").is_err());
+        assert!(parse_size("99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_command() {
+        let cli = Cli::try_parse_from(["notify-trace", "trace", "-o", "json", "--", "a", "-b"])
+            .expect("valid");
+        let Verb::Trace(args) = cli.verb else {
+            panic!("another verb");
+        };
+        assert_eq!(args.command, ["a", "-b"]);
+        assert_eq!(args.output, Format::Json);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the user typed, and one file per verb. Clap is named nowhere else.
+
+pub mod args;
+pub mod exit;
+pub mod trace;

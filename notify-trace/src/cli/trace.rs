@@ -1,0 +1,201 @@
+//! `trace`: from arguments to settings, and from the report to an exit code.
+
+use std::io::{self, BufWriter};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cli::args::{Format, TraceArgs};
+use crate::cli::exit::Exit;
+use crate::pipeline::{self, Report, Settings};
+use crate::probe::load::LoadOptions;
+use crate::probe::{environment, self_test};
+use crate::select::Rules;
+use crate::sink::Sink;
+use crate::sink::json::Json;
+use crate::sink::text::Text;
+
+/// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
+const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// Runs the verb.
+///
+/// # Errors
+/// If tracing can't begin or the output can't be written.
+pub fn run(args: &TraceArgs) -> Result<Exit> {
+    let settings = settings(args)?;
+    let output = BufWriter::new(io::stdout().lock());
+    let mut sink: Box<dyn Sink> = match args.output {
+        Format::Text => Box::new(Text::new(output, jiff::tz::TimeZone::system())),
+        Format::Json => Box::new(Json::new(output)),
+    };
+    let stop = listen_for_signals()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("cannot start the event loop")?;
+    let report = runtime.block_on(pipeline::run(settings, sink.as_mut(), stop))?;
+    Ok(exit(args, &report))
+}
+
+/// Turns what the user typed into what to do; opens nothing.
+fn settings(args: &TraceArgs) -> Result<Settings> {
+    let mut rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
+    let warnings = if args.only_socket.is_empty() {
+        environment::add_sockets(&mut rules, Path::new("/proc"))
+    } else {
+        Vec::new()
+    };
+    for pid in &args.pid {
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            bail!("--pid {pid}: there is no such process");
+        }
+    }
+    let cgroups = args
+        .cgroup
+        .iter()
+        .map(|path| cgroup_id(path))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Settings {
+        load: LoadOptions {
+            plan: args.plan.forced(),
+            btf: args.btf.clone(),
+            pids: args.pid.clone(),
+            cgroups,
+            self_test_address: self_test::address(),
+        },
+        rules,
+        ring_bytes: args.ring_size,
+        duration: args.duration,
+        count: args.count,
+        command: args.command.clone(),
+        settle: args.settle,
+        command_line: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        warnings,
+    })
+}
+
+/// The id of a cgroup: the inode number of its directory.
+fn cgroup_id(path: &Path) -> Result<u64> {
+    let candidates: Vec<PathBuf> = CGROUP_ROOTS
+        .iter()
+        .filter(|root| Path::new(root).join("cgroup.procs").exists())
+        .map(|root| {
+            if path.starts_with(root) {
+                path.to_owned()
+            } else {
+                Path::new(root).join(path.strip_prefix("/").unwrap_or(path))
+            }
+        })
+        .collect();
+    if candidates.is_empty() {
+        bail!(
+            "--cgroup: no cgroup v2 hierarchy is mounted at {}; selection by cgroup needs one",
+            CGROUP_ROOTS.join(" or ")
+        );
+    }
+    candidates
+        .iter()
+        .find_map(|candidate| std::fs::metadata(candidate).ok())
+        .map(|metadata| metadata.ino())
+        .with_context(|| {
+            format!(
+                "--cgroup {}: there is no such cgroup (tried {})",
+                path.display(),
+                candidates
+                    .iter()
+                    .map(|c| c.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        })
+}
+
+/// Listens for SIGINT, SIGTERM and SIGHUP in a thread of its own, so that a second one ends the
+/// program at once even while the output blocks.
+fn listen_for_signals() -> Result<pipeline::Stop> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot listen for signals")?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _guard = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        )
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let mut is_second = false;
+                loop {
+                    let number = tokio::select! {
+                        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+                        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+                        _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
+                    };
+                    if is_second {
+                        // The kernel takes the programs away with the process.
+                        std::process::exit(128 + number);
+                    }
+                    is_second = true;
+                    // Nobody listens any more: the end is near anyway.
+                    let _ = sender.send(number);
+                }
+            });
+        })
+        .context("cannot listen for signals")?;
+    Ok(receiver)
+}
+
+fn exit(args: &TraceArgs, report: &Report) -> Exit {
+    let command = report.command.map_or(0, command_code);
+    if command != 0 {
+        Exit::Command(command)
+    } else if args.fail_on_loss && report.losses.any() {
+        Exit::Loss
+    } else {
+        Exit::Success
+    }
+}
+
+/// A command's exit code as a shell shows it.
+fn command_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_end_is_shown_as_a_shell_shows_it() {
+        assert_eq!(command_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(command_code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(command_code(ExitStatus::from_raw(9)), 137);
+    }
+
+    #[test]
+    fn a_cgroup_that_is_not_there_is_named_in_the_error() {
+        let error = cgroup_id(Path::new("/no/such/cgroup"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--cgroup"), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Facts about the host that records don't carry.
+
+pub mod clock;

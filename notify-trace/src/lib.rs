@@ -1,0 +1,31 @@
+//! notify-trace, userspace: one datagram's way from the kernel hook to a line of output.
+//!
+//! ```text
+//! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ sink
+//! ```
+//!
+//! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
+
+pub mod select;
+
+pub mod probe;
+
+pub mod decode;
+
+pub mod order;
+
+pub mod names;
+
+pub mod enrich;
+
+pub mod join;
+
+pub mod event;
+
+pub mod escape;
+
+pub mod sink;
+
+pub mod pipeline;
+
+pub mod cli;

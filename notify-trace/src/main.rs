@@ -1,0 +1,44 @@
+//! Parses the command line, runs the verb, prints one chain of errors, ends with its exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use notify_trace::cli::args::{Cli, Verb};
+use notify_trace::cli::exit::Exit;
+use notify_trace::cli::trace;
+use notify_trace::escape;
+use notify_trace::probe::self_test;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Trace(args) => trace::run(&args),
+        Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        print_chain(&error);
+        Exit::of(&error)
+    });
+    exit.into()
+}
+
+/// Prints what failed and, indented, what caused it. Lines of a cause (a verifier's log) stay
+/// lines; whatever else a terminal could take for a command is escaped.
+fn print_chain(error: &anyhow::Error) {
+    let mut previous = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let text = cause.to_string();
+        // Many causes repeat what they were caused by.
+        if depth > 0 && previous.contains(&text) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let lead = match (depth, number) {
+                (0, 0) => "notify-trace: ",
+                (_, 0) => "  because: ",
+                _ => "    ",
+            };
+            eprintln!("{lead}{}", escape::escape(line.as_bytes()));
+        }
+        previous = text;
+    }
+}

@@ -1,0 +1,166 @@
+//! Names that the kernel programs tell once: cgroup paths and receivers' addresses.
+//!
+//! Owns the bounded memory of both. What is forgotten, or whose record was lost, is unknown: the
+//! caller says so instead of looking elsewhere.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Most cgroups, and most receivers, that are remembered.
+const CAPACITY: usize = 65_536;
+
+/// What is known of a receiving socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiverName {
+    /// Its address as it was bound; empty: it has none.
+    pub address: Arc<[u8]>,
+    /// The rule that its name or its inode matches; 0: none.
+    pub rule: u32,
+}
+
+/// Cgroup paths by id, receivers' names by inode number.
+#[derive(Debug)]
+pub struct Names {
+    cgroups: Recent<u64, Arc<[u8]>>,
+    receivers: Recent<u64, ReceiverName>,
+}
+
+impl Names {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            cgroups: Recent::new(CAPACITY),
+            receivers: Recent::new(CAPACITY),
+        }
+    }
+
+    /// Remembers a cgroup's path.
+    pub fn learn_cgroup(&mut self, id: u64, path: Arc<[u8]>) {
+        self.cgroups.insert(id, path);
+    }
+
+    /// Remembers a receiver's name.
+    pub fn learn_receiver(&mut self, inode: u64, name: ReceiverName) {
+        self.receivers.insert(inode, name);
+    }
+
+    /// A cgroup's path.
+    pub fn cgroup(&mut self, id: u64) -> Option<&Arc<[u8]>> {
+        self.cgroups.get(&id)
+    }
+
+    /// A receiver's name.
+    pub fn receiver(&mut self, inode: u64) -> Option<&ReceiverName> {
+        self.receivers.get(&inode)
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A map that holds at most `capacity` entries and forgets those not used for longest: two maps,
+/// where what is used moves to the younger one, and the older one is dropped when the younger is
+/// half the capacity.
+#[derive(Debug)]
+pub(crate) struct Recent<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    generation: usize,
+}
+
+impl<K: Eq + Hash + Copy, V> Recent<K, V> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            generation: (capacity / 2).max(1),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        self.old.remove(&key);
+        if self.young.len() >= self.generation && !self.young.contains_key(&key) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+
+    pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
+        if let Some(value) = self.old.remove(key) {
+            self.insert(*key, value);
+        }
+        self.young.get(key)
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.young.remove(key).or_else(|| self.old.remove(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_by_their_numbers() {
+        let mut names = Names::new();
+        names.learn_cgroup(7, Arc::from(*b"/a.slice"));
+        let name = ReceiverName {
+            address: Arc::from(*b"/run/systemd/notify"),
+            rule: 1,
+        };
+        names.learn_receiver(8, name.clone());
+        assert_eq!(names.cgroup(7).map(AsRef::as_ref), Some(&b"/a.slice"[..]));
+        assert_eq!(names.receiver(8), Some(&name));
+        assert_eq!(names.cgroup(8), None);
+        assert_eq!(names.receiver(7), None);
+    }
+
+    #[test]
+    fn a_later_name_replaces_an_earlier_one() {
+        let mut recent = Recent::new(4);
+        for round in 0..10 {
+            recent.insert("key", round);
+            recent.insert(if round % 2 == 0 { "x" } else { "y" }, round);
+            assert_eq!(recent.get(&"key"), Some(&round));
+        }
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        let mut recent = Recent::new(100);
+        for key in 0..10_000 {
+            recent.insert(key, key);
+            assert!(recent.young.len() + recent.old.len() <= 100);
+        }
+        assert_eq!(recent.get(&9_999), Some(&9_999));
+        assert_eq!(recent.get(&0), None);
+    }
+
+    #[test]
+    fn what_is_used_stays() {
+        let mut recent = Recent::new(100);
+        recent.insert(u32::MAX, "used");
+        for key in 0..10_000 {
+            recent.insert(key, "unused");
+            assert_eq!(recent.get(&u32::MAX), Some(&"used"));
+            assert!(recent.young.len() + recent.old.len() <= 100);
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_from_both_generations() {
+        let mut recent = Recent::new(2);
+        recent.insert(1, "a");
+        recent.insert(2, "b");
+        assert_eq!(recent.remove(&1), Some("a"));
+        assert_eq!(recent.remove(&2), Some("b"));
+        assert_eq!(recent.get(&1), None);
+        assert_eq!(recent.get(&2), None);
+    }
+}

@@ -1,0 +1,542 @@
+//! Wires the stages: rings, decode, order, join, sink. Tasks, shutdown, deadlines and the counting
+//! of losses live only here.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use notify_trace_common::limits::Emitter;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::decode::{Record, decode};
+use crate::enrich::clock::{self, WallClock};
+use crate::event::{Event, FORMAT_VERSION, Loss, Losses, PlanName, Session, Summary};
+use crate::join::{Context as JoinContext, Join, JoinConfig};
+use crate::order::Order;
+use crate::probe::error::AttachError;
+use crate::probe::load::{self, LoadOptions, Loaded, SELF_TEST_RULE};
+use crate::probe::ring::Rings;
+use crate::probe::self_test;
+use crate::select::Rules;
+use crate::sink::Sink;
+
+/// A record is taken at the end of the kernel program that writes it; one that is older than a
+/// drain of all rings by this much can't be overtaken any more, except by a program that was
+/// preempted for longer, whose record then comes late but is not lost.
+const ORDER_SLACK_NS: u64 = 1_000_000;
+
+/// How long a notification may be open before it is passed on as pending.
+const PENDING_AFTER_NS: u64 = 250_000_000;
+
+/// Most notifications that are open at once.
+const MAX_OPEN: usize = 65_536;
+
+/// Losses that leave no gap in the rings are looked for when something was read, at most this often.
+const LOSS_CHECK_NS: u64 = 1_000_000_000;
+
+/// What to trace, and until when.
+#[derive(Debug)]
+pub struct Settings {
+    /// What to load and attach.
+    pub load: LoadOptions,
+    /// Which sockets.
+    pub rules: Rules,
+    /// Bytes of each CPU's ring.
+    pub ring_bytes: u64,
+    /// Until this time has passed.
+    pub duration: Option<Duration>,
+    /// Until this many notifications were passed on.
+    pub count: Option<u64>,
+    /// Until this command has ended; empty: none.
+    pub command: Vec<OsString>,
+    /// And then for this time.
+    pub settle: Duration,
+    /// The tool's own command line, for the session event.
+    pub command_line: Vec<String>,
+    /// What was noticed before, for the session event.
+    pub warnings: Vec<String>,
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was lost.
+    pub losses: Losses,
+    /// How the command ended.
+    pub command: Option<ExitStatus>,
+}
+
+/// A request to end, from outside: the signal's number.
+pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
+
+/// Traces until told to stop. The first event is the session, when everything is attached; the last
+/// is the summary.
+///
+/// # Errors
+/// [`AttachError`] if tracing can't begin; whatever the sink says, except that a closed pipe is an
+/// end like any other.
+pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
+    let mut loading = load::load(&settings.load, &settings.rules)?;
+    let mut rings = Rings::open(loading.take_events()?, settings.ring_bytes)
+        .map_err(|error| load::refused_anyhow("open the rings", error))?;
+    let mut loaded = loading.attach(settings.load.plan)?;
+    let mut early = Vec::new();
+    let findings = self_test::run(&mut loaded, &mut rings, &settings.load, |bytes| {
+        early.push(bytes)
+    })
+    .await
+    .context("the self-test can't be run")?;
+    if !findings.fatal.is_empty() {
+        return Err(AttachError::SelfTest {
+            findings: findings.fatal,
+        }
+        .into());
+    }
+    let mut stages = Stages::new(&settings, &loaded, sink);
+    let mut warnings = settings.warnings.clone();
+    warnings.extend(loaded.warnings.iter().cloned());
+    warnings.extend(findings.warnings);
+    stages.emit(&Event::Session(Box::new(session(
+        &settings, &loaded, &rings, warnings,
+    ))));
+    stages.flush();
+    for bytes in early {
+        stages.take(&bytes);
+    }
+
+    let mut report = Report::default();
+    let mut command = Running::start(&settings.command)?;
+    let mut end = settings.duration.map(|duration| Instant::now() + duration);
+    loop {
+        let wake = earliest(end, stages.deadline());
+        tokio::select! {
+            biased;
+            signal = stop.recv() => {
+                if command.is_running() {
+                    command.forward(signal.unwrap_or(libc_sigterm()));
+                } else {
+                    break;
+                }
+            }
+            status = command.wait() => {
+                report.command = Some(status.context("cannot wait for the command")?);
+                let settled = Instant::now() + settings.settle;
+                end = Some(end.map_or(settled, |end| end.min(settled)));
+            }
+            ready = rings.readable() => ready?,
+            () = sleep_until(wake) => {}
+        }
+        let drained_ns = clock::now();
+        rings.drain(|bytes| stages.take(&bytes))?;
+        stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS));
+        stages.show_losses(&loaded, &rings);
+        stages.flush();
+        if stages.is_ended() && !command.is_running() {
+            break;
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+    }
+
+    // Nothing new from here on: what the rings hold is all there will be.
+    loaded.detach();
+    rings.drain(|bytes| stages.take(&bytes))?;
+    stages.finish();
+    report.losses = stages.losses(&loaded);
+    let summary = stages.summary(&loaded, &rings, report.losses.clone());
+    stages.emit(&Event::Summary(Box::new(summary)));
+    stages.flush();
+    if command.is_running() {
+        // The time is over, but the command's exit code is still wanted.
+        report.command = Some(
+            command
+                .wait()
+                .await
+                .context("cannot wait for the command")?,
+        );
+    }
+    stages.into_result().map(|()| report)
+}
+
+const fn libc_sigterm() -> i32 {
+    rustix::process::Signal::TERM.as_raw()
+}
+
+/// The traced command.
+struct Running(Option<Child>);
+
+impl Running {
+    fn start(command: &[OsString]) -> Result<Self> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Ok(Self(None));
+        };
+        let child = Command::new(program)
+            .args(arguments)
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "cannot run {}",
+                    crate::escape::escape(program.as_encoded_bytes())
+                )
+            })?;
+        Ok(Self(Some(child)))
+    }
+
+    const fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits for its end; for ever, if there is none.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let Some(child) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        let status = child.wait().await;
+        self.0 = None;
+        status
+    }
+
+    /// Passes a signal on. The terminal itself has given SIGINT to the command already.
+    fn forward(&self, signal: i32) {
+        let pid = self
+            .0
+            .as_ref()
+            .and_then(Child::id)
+            .and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw)
+            && signal != rustix::process::Signal::INT.as_raw()
+            && let Some(signal) = rustix::process::Signal::from_named_raw(signal)
+        {
+            // Gone meanwhile: then its end is what comes next.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The stages from decode to sink, and what is counted on the way.
+struct Stages<'a> {
+    rules: &'a Rules,
+    count: Option<u64>,
+    order: Order<Record>,
+    join: Join,
+    clock: WallClock,
+    sink: &'a mut dyn Sink,
+    failed: Option<io::Error>,
+    sent: u64,
+    undecodable: u64,
+    shown: Losses,
+    checked_ns: u64,
+    gaps_seen: u64,
+}
+
+impl<'a> Stages<'a> {
+    fn new(settings: &'a Settings, loaded: &Loaded, sink: &'a mut dyn Sink) -> Self {
+        let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
+        Self {
+            rules: &settings.rules,
+            count: settings.count,
+            order: Order::new(),
+            join: Join::new(JoinConfig {
+                pending_after_ns: PENDING_AFTER_NS,
+                max_open: MAX_OPEN,
+                sees_results: !is_by_receiver,
+                sees_queue: loaded.programs.contains(&Emitter::Queue),
+            }),
+            clock: WallClock::now(),
+            sink,
+            failed: None,
+            sent: 0,
+            undecodable: 0,
+            shown: Losses::default(),
+            checked_ns: 0,
+            gaps_seen: 0,
+        }
+    }
+
+    /// Takes the bytes of one record.
+    fn take(&mut self, bytes: &Bytes) {
+        match decode(bytes) {
+            Ok(record) if is_self_test(&record) => {}
+            Ok(record) => self.order.push(record.header().time_ns, record),
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
+    /// Passes on what is older than `before_ns`, and what is due.
+    fn release(&mut self, before_ns: u64) {
+        self.clock = WallClock::now();
+        let Self {
+            rules,
+            count,
+            order,
+            join,
+            clock,
+            sink,
+            failed,
+            sent,
+            ..
+        } = self;
+        let context = JoinContext {
+            clock: *clock,
+            rules,
+        };
+        let mut out = |event: Event| write(*sink, failed, sent, *count, &event);
+        order.release(before_ns, |record| join.push(record, &context, &mut out));
+        join.expire(before_ns, &context, &mut out);
+    }
+
+    /// Passes on everything: no record will come any more.
+    fn finish(&mut self) {
+        self.clock = WallClock::now();
+        let Self {
+            rules,
+            count,
+            order,
+            join,
+            clock,
+            sink,
+            failed,
+            sent,
+            ..
+        } = self;
+        let context = JoinContext {
+            clock: *clock,
+            rules,
+        };
+        let mut out = |event: Event| write(*sink, failed, sent, *count, &event);
+        order.flush(|record| join.push(record, &context, &mut out));
+        join.finish(&context, &mut out);
+    }
+
+    /// When [`Self::release`] has something to do though no record comes.
+    fn deadline(&self) -> Option<Instant> {
+        let now_ns = clock::now();
+        let in_order = (self.order.len() > 0).then(|| now_ns + 2 * ORDER_SLACK_NS);
+        let in_join = self
+            .join
+            .next_deadline_ns()
+            .map(|at_ns| at_ns + ORDER_SLACK_NS);
+        let at_ns = match (in_order, in_join) {
+            (Some(one), Some(other)) => one.min(other),
+            (one, other) => one.or(other)?,
+        };
+        // A millisecond more, because timers are that coarse and may fire early.
+        let wait_ns = at_ns.saturating_sub(now_ns) + ORDER_SLACK_NS;
+        Some(Instant::now() + Duration::from_nanos(wait_ns))
+    }
+
+    fn emit(&mut self, event: &Event) {
+        write(self.sink, &mut self.failed, &mut self.sent, None, event);
+    }
+
+    fn flush(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.sink.flush()
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Whether nothing more is to be written.
+    fn is_ended(&self) -> bool {
+        self.failed.is_some() || self.count.is_some_and(|count| self.sent >= count)
+    }
+
+    /// All losses so far.
+    fn losses(&self, loaded: &Loaded) -> Losses {
+        let mut losses = Losses {
+            programs_skipped: loaded.programs_skipped(),
+            undecodable: self.undecodable,
+            join_evicted: self.join.counters().join_evicted,
+            ..Losses::default()
+        };
+        for counters in loaded.counters().iter().flatten() {
+            losses.ring_full += counters.ring_full;
+            losses.no_ring += counters.ring_error;
+            losses.calls_full += counters.calls_full;
+            losses.queued_full += counters.queued_full;
+            losses.unreadable += counters.unreadable;
+        }
+        losses
+    }
+
+    /// Shows what was lost since the last time, in the stream.
+    fn show_losses(&mut self, loaded: &Loaded, rings: &Rings) {
+        let received = rings.received();
+        let gaps = received.gaps + received.reported_lost;
+        let now_ns = clock::now();
+        if gaps == self.gaps_seen && now_ns.saturating_sub(self.checked_ns) < LOSS_CHECK_NS {
+            return;
+        }
+        self.gaps_seen = gaps;
+        self.checked_ns = now_ns;
+        let losses = self.losses(loaded);
+        let since = difference(&losses, &self.shown);
+        if since.any() {
+            let time = self.clock.at(now_ns);
+            self.emit(&Event::Loss(Loss {
+                time,
+                losses: since,
+            }));
+            self.shown = losses;
+        }
+    }
+
+    fn summary(&self, loaded: &Loaded, rings: &Rings, losses: Losses) -> Summary {
+        let counters = self.join.counters();
+        let monotonic_ns = clock::now();
+        Summary {
+            time: self.clock.at(monotonic_ns),
+            monotonic_ns,
+            notifications: self.sent.min(counters.notifications),
+            delivered: counters.delivered,
+            failed: counters.failed,
+            filtered: counters.filtered,
+            destroyed: counters.destroyed,
+            open: counters.open,
+            connect_failed: counters.connect_failed,
+            records_attempted: loaded
+                .counters()
+                .iter()
+                .flatten()
+                .map(|counters| counters.attempts)
+                .sum(),
+            records_received: rings.received().records,
+            losses,
+        }
+    }
+
+    /// What the sink said: a closed pipe is nothing to complain about.
+    fn into_result(self) -> Result<()> {
+        match self.failed {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write the output")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes an event unless writing has failed before or enough notifications were written.
+fn write(
+    sink: &mut dyn Sink,
+    failed: &mut Option<io::Error>,
+    sent: &mut u64,
+    count: Option<u64>,
+    event: &Event,
+) {
+    let is_enough = count.is_some_and(|count| *sent >= count);
+    if failed.is_some() || (is_enough && !matches!(event, Event::Update(_))) {
+        return;
+    }
+    if matches!(event, Event::Send(_)) {
+        *sent += 1;
+    }
+    if let Err(error) = sink.event(event) {
+        *failed = Some(error);
+    }
+}
+
+/// Whether a record is a straggler of the self-test.
+const fn is_self_test(record: &Record) -> bool {
+    let rule = match record {
+        Record::Send { send, .. } => send.rule,
+        Record::Outcome(outcome) => outcome.rule,
+        Record::Dequeue(dequeue) => dequeue.rule,
+        Record::ConnectFailed(failed) => failed.rule,
+        Record::ReceiverClosed(closed) => closed.rule,
+        Record::Receiver(receiver) => receiver.rule,
+        Record::Exit(_) | Record::Cgroup { .. } | Record::LateSender(_) => 0,
+    };
+    rule == SELF_TEST_RULE
+}
+
+/// What was lost since `before`.
+fn difference(now: &Losses, before: &Losses) -> Losses {
+    Losses {
+        ring_full: now.ring_full - before.ring_full.min(now.ring_full),
+        no_ring: now.no_ring - before.no_ring.min(now.no_ring),
+        calls_full: now.calls_full - before.calls_full.min(now.calls_full),
+        queued_full: now.queued_full - before.queued_full.min(now.queued_full),
+        unreadable: now.unreadable - before.unreadable.min(now.unreadable),
+        programs_skipped: now
+            .programs_skipped
+            .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0))),
+        undecodable: now.undecodable - before.undecodable.min(now.undecodable),
+        join_evicted: now.join_evicted - before.join_evicted.min(now.join_evicted),
+    }
+}
+
+fn session(settings: &Settings, loaded: &Loaded, rings: &Rings, warnings: Vec<String>) -> Session {
+    let name = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let monotonic_ns = clock::now();
+    Session {
+        format_version: FORMAT_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command_line: settings.command_line.clone(),
+        time: WallClock::now().at(monotonic_ns),
+        monotonic_ns,
+        host: text(name.nodename()),
+        kernel: text(name.release()),
+        machine: text(name.machine()),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .map(|id| id.trim().to_owned()),
+        cpus: u32::try_from(rings.cpus()).unwrap_or(u32::MAX),
+        ring_bytes: rings.ring_bytes(),
+        plan: loaded.plan.clone(),
+        rules: settings.rules.describe().collect(),
+        warnings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_shown_as_what_came_since_the_last_one() {
+        let before = Losses {
+            ring_full: 3,
+            programs_skipped: None,
+            ..Losses::default()
+        };
+        let now = Losses {
+            ring_full: 5,
+            programs_skipped: Some(2),
+            ..Losses::default()
+        };
+        let since = difference(&now, &before);
+        assert_eq!((since.ring_full, since.programs_skipped), (2, Some(2)));
+        assert!(!difference(&now, &now).any());
+    }
+
+    #[test]
+    fn the_earlier_deadline_counts() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        assert_eq!(earliest(Some(now), Some(later)), Some(now));
+        assert_eq!(earliest(None, Some(later)), Some(later));
+        assert_eq!(earliest(None, None), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! Why tracing can't begin: what was tried, on what, what came back, what helps.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::probe::plan::NoPlan;
+
+/// Why tracing can't begin.
+#[derive(Debug)]
+pub enum AttachError {
+    /// The process lacks the privileges.
+    NotPermitted {
+        /// What was tried.
+        what: String,
+        /// Capabilities that are needed and missing, with what each is for.
+        missing: Vec<&'static str>,
+        /// The kernel's answer.
+        source: anyhow::Error,
+    },
+    /// There is no type information of the running kernel.
+    NoBtf {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The answer.
+        source: anyhow::Error,
+    },
+    /// The kernel lacks what nothing works without.
+    Unsupported {
+        /// What, each a sentence.
+        reasons: Vec<String>,
+    },
+    /// No plan can be carried out.
+    NoPlan(NoPlan),
+    /// The kernel refused an object or a program.
+    Refused {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer, with the verifier's log where there is one.
+        source: anyhow::Error,
+    },
+    /// The hooks are attached but don't do what they should.
+    SelfTest {
+        /// What was found, each a sentence.
+        findings: Vec<String>,
+    },
+}
+
+impl AttachError {
+    /// Whether more privileges would help.
+    #[must_use]
+    pub const fn is_permission(&self) -> bool {
+        matches!(self, Self::NotPermitted { .. })
+    }
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPermitted { what, missing, .. } => {
+                write!(f, "not permitted to {what}")?;
+                if missing.is_empty() {
+                    write!(
+                        f,
+                        ": the capabilities are there, so something else refuses it (a container's \
+                         seccomp filter, kernel lockdown, or a security module)"
+                    )
+                } else {
+                    write!(
+                        f,
+                        ": missing {}; run as root, or grant them",
+                        missing.join(", ")
+                    )
+                }
+            }
+            Self::NoBtf { path, .. } => write!(
+                f,
+                "no type information (BTF) of this kernel at {}: it needs CONFIG_DEBUG_INFO_BTF=y, \
+                 or give a file made for exactly this kernel with --btf FILE",
+                path.display()
+            ),
+            Self::Unsupported { reasons } => write!(
+                f,
+                "this kernel lacks what notify-trace needs (it works on Linux 5.10 and later): {}",
+                reasons.join("; ")
+            ),
+            Self::NoPlan(no_plan) => write!(
+                f,
+                "{no_plan}. Tracing needs kprobes (CONFIG_KPROBES, CONFIG_BPF_EVENTS) or the raw \
+                 tracepoints sock_send_length and sock_recv_length (Linux 6.3), and a kernel not \
+                 locked down to confidentiality"
+            ),
+            Self::Refused { what, .. } => write!(f, "the kernel refused to {what}"),
+            Self::SelfTest { findings } => write!(
+                f,
+                "the self-test failed, so what would be shown could not be trusted: {}",
+                findings.join("; ")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for AttachError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotPermitted { source, .. }
+            | Self::NoBtf { source, .. }
+            | Self::Refused { source, .. } => Some(source.as_ref()),
+            Self::Unsupported { .. } | Self::NoPlan(_) | Self::SelfTest { .. } => None,
+        }
+    }
+}
+
+/// The capabilities that tracing needs, by their bit in `CapEff` of `/proc/self/status`
+/// (`include/uapi/linux/capability.h`), and what each is for.
+const NEEDED: [(u32, &str); 2] = [
+    (39, "CAP_BPF (to load programs and make maps)"),
+    (38, "CAP_PERFMON (to attach them and read kernel memory)"),
+];
+
+/// `CAP_SYS_ADMIN`, which includes both.
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Which needed capabilities a `/proc/PID/status` text lacks.
+#[must_use]
+pub fn missing_capabilities(status: &str) -> Vec<&'static str> {
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    if has(CAP_SYS_ADMIN) {
+        return Vec::new();
+    }
+    NEEDED
+        .iter()
+        .filter(|(bit, _)| !has(*bit))
+        .map(|(_, what)| *what)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_user_lacks_both_capabilities() {
+        let missing = missing_capabilities("Name:\tx\nCapEff:\t0000000000000000\n");
+        assert_eq!(missing.len(), 2);
+        assert!(missing[0].starts_with("CAP_BPF"));
+    }
+
+    #[test]
+    fn root_and_the_two_capabilities_are_enough() {
+        assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
+        assert!(missing_capabilities("CapEff:\t000000c000000000\n").is_empty());
+        assert_eq!(missing_capabilities("CapEff:\t0000008000000000\n").len(), 1);
+    }
+}

@@ -1,0 +1,271 @@
+//! Which programs to attach: a pure function of what was tried on this kernel and what came back.
+//!
+//! There are three plans, no more. What a kernel can do is never derived from its version.
+
+use std::fmt;
+
+use notify_trace_common::limits::Emitter;
+
+use crate::event::PlanName;
+
+/// What came back when something was tried: `Err` says it in words.
+pub type Attempt = Result<(), String>;
+
+/// What was tried on this kernel. `None`: not tried, because nothing depended on it any more.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Loading and attaching a kprobe.
+    pub kprobe: Option<Attempt>,
+    /// Loading and attaching a trampoline (fexit).
+    pub trampoline: Option<Attempt>,
+    /// Loading and attaching a raw tracepoint that the third plan needs.
+    pub tracepoint: Option<Attempt>,
+}
+
+/// A plan that was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Which one.
+    pub name: PlanName,
+    /// Why.
+    pub reason: String,
+}
+
+/// No plan can be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoPlan {
+    /// What was tried, and what came back.
+    pub tried: Vec<(&'static str, String)>,
+}
+
+impl fmt::Display for NoPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this kernel lets no program be attached")?;
+        for (what, answer) in &self.tried {
+            write!(f, "; {what}: {answer}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoPlan {}
+
+/// The plan for a kernel on which `facts` were found; `forced` is the user's choice.
+///
+/// # Errors
+/// If nothing that was tried worked, or what the user's choice needs did not.
+pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan> {
+    let works = |attempt: &Option<Attempt>| matches!(attempt, Some(Ok(())));
+    let answer = |attempt: &Option<Attempt>| match attempt {
+        Some(Ok(())) => "works".to_owned(),
+        Some(Err(error)) => error.clone(),
+        None => "not tried".to_owned(),
+    };
+    let possible = |name: PlanName| match name {
+        PlanName::Full => works(&facts.kprobe) && works(&facts.trampoline),
+        PlanName::NoTrampolines => works(&facts.kprobe),
+        PlanName::Tracepoints => works(&facts.tracepoint),
+    };
+    let no_plan = || NoPlan {
+        tried: [
+            ("kprobes", &facts.kprobe),
+            ("trampolines", &facts.trampoline),
+            ("raw tracepoints", &facts.tracepoint),
+        ]
+        .into_iter()
+        .filter_map(|(what, attempt)| {
+            let error = attempt.as_ref()?.as_ref().err()?;
+            Some((what, error.clone()))
+        })
+        .collect(),
+    };
+    if let Some(name) = forced {
+        return if possible(name) {
+            Ok(Choice {
+                name,
+                reason: "asked for with --plan".to_owned(),
+            })
+        } else {
+            Err(no_plan())
+        };
+    }
+    [
+        PlanName::Full,
+        PlanName::NoTrampolines,
+        PlanName::Tracepoints,
+    ]
+    .into_iter()
+    .find(|name| possible(*name))
+    .map(|name| Choice {
+        name,
+        reason: match name {
+            PlanName::Full => "kprobes and trampolines work".to_owned(),
+            PlanName::NoTrampolines => format!(
+                "kprobes work, trampolines do not: {}",
+                answer(&facts.trampoline)
+            ),
+            PlanName::Tracepoints => format!(
+                "neither kprobes nor trampolines work: {}",
+                answer(&facts.kprobe)
+            ),
+        },
+    })
+    .ok_or_else(no_plan)
+}
+
+/// The programs of a plan in the order to attach them: what ends a datagram's way before what
+/// begins it, so that nothing is seen by half.
+#[must_use]
+pub const fn programs(name: PlanName) -> &'static [Emitter] {
+    match name {
+        PlanName::Full => &[
+            Emitter::Exit,
+            Emitter::Release,
+            Emitter::DequeueReturn,
+            Emitter::DequeueEntry,
+            Emitter::ConnectReturn,
+            Emitter::ConnectEntry,
+            Emitter::SendExitTrampoline,
+            Emitter::SendExitProbe,
+            Emitter::Queue,
+            Emitter::CopyReturn,
+            Emitter::CopyEntry,
+            Emitter::SendEntry,
+        ],
+        PlanName::NoTrampolines => &[
+            Emitter::Exit,
+            Emitter::Release,
+            Emitter::DequeueReturn,
+            Emitter::DequeueEntry,
+            Emitter::ConnectReturn,
+            Emitter::ConnectEntry,
+            Emitter::SendExitProbe,
+            Emitter::Queue,
+            Emitter::CopyReturn,
+            Emitter::CopyEntry,
+            Emitter::SendEntry,
+        ],
+        PlanName::Tracepoints => &[
+            Emitter::Exit,
+            Emitter::TraceReceive,
+            Emitter::TraceCopy,
+            Emitter::TraceSend,
+        ],
+    }
+}
+
+/// What is lost without a program; `None`: nothing works without it.
+#[must_use]
+pub const fn limit_without(program: Emitter) -> Option<&'static str> {
+    match program {
+        Emitter::Exit => Some("exits of senders are not seen"),
+        Emitter::Release => Some("closed receivers are not seen"),
+        Emitter::DequeueReturn | Emitter::DequeueEntry => {
+            Some("deliveries are not seen: whether a datagram was read is unknown")
+        }
+        Emitter::ConnectReturn | Emitter::ConnectEntry => Some("failed connects are not seen"),
+        Emitter::Queue => Some(
+            "receivers are known by the sender's spelling only, queueing times and drops by a \
+             receiver's filter are not seen",
+        ),
+        Emitter::SendExitTrampoline => {
+            Some("results may be unknown while many senders are blocked")
+        }
+        Emitter::SendEntry
+        | Emitter::CopyEntry
+        | Emitter::CopyReturn
+        | Emitter::SendExitProbe
+        | Emitter::TraceSend
+        | Emitter::TraceCopy
+        | Emitter::TraceReceive => None,
+    }
+}
+
+/// What a plan can't know, by design.
+#[must_use]
+pub const fn limits(name: PlanName) -> &'static [&'static str] {
+    match name {
+        PlanName::Full => &[],
+        PlanName::NoTrampolines => &["results may be unknown while many senders are blocked"],
+        PlanName::Tracepoints => &[
+            "datagrams are seen when they are received: failed, waiting and dropped ones are not",
+            "results, send times, delivery latency and blocked time are unknown",
+            "the address is known as the receiver bound it, not as the sender wrote it, unless \
+             the sender had connected",
+            "the sender is the process that last sent through the same socket",
+            "failed connects and closed receivers are not seen, nor exits of senders that were gone \
+             when their datagram was read",
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Option<Attempt> {
+        Some(Err("EPERM".to_owned()))
+    }
+
+    const WORKS: Option<Attempt> = Some(Ok(()));
+
+    fn facts(
+        kprobe: Option<Attempt>,
+        trampoline: Option<Attempt>,
+        tracepoint: Option<Attempt>,
+    ) -> Facts {
+        Facts {
+            kprobe,
+            trampoline,
+            tracepoint,
+        }
+    }
+
+    #[test]
+    fn the_best_plan_that_works_is_chosen() {
+        for (facts, name) in [
+            (facts(WORKS, WORKS, None), PlanName::Full),
+            (facts(WORKS, refused(), None), PlanName::NoTrampolines),
+            (facts(refused(), None, WORKS), PlanName::Tracepoints),
+            (facts(refused(), WORKS, WORKS), PlanName::Tracepoints),
+        ] {
+            assert_eq!(choose(&facts, None).unwrap().name, name, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_says_what_came_back() {
+        let choice = choose(&facts(WORKS, refused(), None), None).unwrap();
+        assert!(choice.reason.contains("EPERM"), "{}", choice.reason);
+    }
+
+    #[test]
+    fn a_forced_plan_is_taken_or_refused_with_what_came_back() {
+        let forced = Some(PlanName::Tracepoints);
+        assert_eq!(
+            choose(&facts(WORKS, WORKS, WORKS), forced).unwrap().name,
+            PlanName::Tracepoints
+        );
+        let error = choose(&facts(WORKS, refused(), None), Some(PlanName::Full)).unwrap_err();
+        assert_eq!(error.tried, vec![("trampolines", "EPERM".to_owned())]);
+    }
+
+    #[test]
+    fn without_anything_that_works_the_error_lists_all_that_was_tried() {
+        let error = choose(&facts(refused(), None, refused()), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("kprobes: EPERM") && error.contains("raw tracepoints: EPERM"));
+    }
+
+    #[test]
+    fn what_begins_a_datagrams_way_is_attached_last() {
+        for name in [PlanName::Full, PlanName::NoTrampolines] {
+            assert_eq!(programs(name).last(), Some(&Emitter::SendEntry));
+        }
+        assert_eq!(
+            programs(PlanName::Tracepoints).last(),
+            Some(&Emitter::TraceSend)
+        );
+    }
+}

@@ -1,0 +1,418 @@
+//! Sends through every hook before anyone relies on them, to a socket of its own, and holds what
+//! comes back against what this process knows of itself. So a wrong offset, or a hook that never
+//! fires, is found at the start.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use notify_trace_common::limits::Emitter;
+use notify_trace_common::record as wire;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::decode::record::{Record, decode};
+use crate::event::PlanName;
+use crate::probe::load::{LoadOptions, Loaded, SELF_TEST_RULE};
+use crate::probe::ring::Rings;
+
+/// What is sent.
+const PAYLOAD: &[u8] = b"X_NOTIFY_TRACE=self-test";
+
+/// How long the records may take. They come within a millisecond on an idle machine; a machine
+/// that takes longer is told so, not guessed about.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Name of the hidden verb by which a child sends and exits.
+pub const CHILD_VERB: &str = "self-test-sender";
+
+/// The address of this process's self-test socket.
+#[must_use]
+pub fn address() -> Vec<u8> {
+    format!("\0notify-trace/self-test/{}", std::process::id()).into_bytes()
+}
+
+/// An address beside it that nobody listens on.
+#[must_use]
+pub fn nobody(address: &[u8]) -> Vec<u8> {
+    [address, b"/nobody"].concat()
+}
+
+/// What came out of it.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Without these, nothing shown could be trusted.
+    pub fatal: Vec<String>,
+    /// With these, something is not shown.
+    pub warnings: Vec<String>,
+}
+
+/// What of the self-test was seen.
+#[derive(Debug, Default)]
+struct Seen {
+    sends: Vec<(wire::Send, Bytes)>,
+    outcomes: Vec<wire::Outcome>,
+    dequeues: Vec<wire::Dequeue>,
+    receivers: Vec<wire::Receiver>,
+    closed: Vec<wire::ReceiverClosed>,
+    connects: Vec<wire::ConnectFailed>,
+    exits: Vec<wire::Exit>,
+    late: Vec<wire::LateSender>,
+}
+
+/// What this process knows of itself.
+struct Truth {
+    pid: u32,
+    parent: u32,
+    child: u32,
+    receiver_inode: u64,
+    start_ticks: Option<u64>,
+    cgroup: Option<u64>,
+}
+
+/// Runs the self-test. Records that aren't its own are given to `keep`, in the order of reading.
+///
+/// # Errors
+/// If the sockets or the child it needs can't be made; what is wrong with the hooks is in the
+/// findings.
+pub async fn run(
+    loaded: &mut Loaded,
+    rings: &mut Rings,
+    options: &LoadOptions,
+    mut keep: impl FnMut(Bytes),
+) -> Result<Findings> {
+    let pid = std::process::id();
+    let cgroup = own_cgroup();
+    loaded.let_pass(pid, cgroup)?;
+    let receiver = socket()?;
+    let name = SocketAddrUnix::new_abstract_name(&options.self_test_address[1..])
+        .context("the self-test's address")?;
+    rustix::net::bind(&receiver, &name).context("cannot bind the self-test's socket")?;
+    rustix::net::sockopt::set_socket_passcred(&receiver, true)?;
+    let mut truth = Truth {
+        pid,
+        parent: rustix::process::getppid()
+            .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
+            .unwrap_or(0),
+        child: 0,
+        receiver_inode: rustix::fs::fstat(&receiver)?.st_ino,
+        start_ticks: start_ticks("/proc/self/stat"),
+        cgroup,
+    };
+
+    let sender = socket()?;
+    send_with_fd(&sender, &name)?;
+    read(&receiver)?;
+    if rustix::net::connect(
+        &sender,
+        &SocketAddrUnix::new_abstract_name(&nobody(&options.self_test_address)[1..])?,
+    )
+    .is_ok()
+    {
+        anyhow::bail!("somebody else listens on the self-test's address");
+    }
+    // Connected sends, and a sender that is gone when its datagram is read.
+    let mut child = spawn_child(&options.self_test_address)?;
+    truth.child = child.id();
+    loaded.let_pass(child.id(), None)?;
+    drop(child.stdin.take());
+    child.wait().context("the self-test's child")?;
+    read(&receiver)?;
+    // One is left in the queue when the receiver is closed.
+    send_with_fd(&sender, &name)?;
+    drop(receiver);
+
+    let mut seen = Seen::default();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        rings.drain(|bytes| {
+            if !seen.take(&bytes, pid, truth.child) {
+                keep(bytes);
+            }
+        })?;
+        let is_complete = seen.judge(loaded, &truth).is_complete();
+        if is_complete
+            || tokio::time::timeout_at(deadline, rings.readable())
+                .await
+                .is_err()
+        {
+            break;
+        }
+    }
+    loaded.let_pass_no_more(truth.child, None, options)?;
+    loaded.let_pass_no_more(pid, cgroup, options)?;
+    Ok(seen.judge(loaded, &truth))
+}
+
+/// The child's part: waits until it may, sends one datagram over a connected socket, and exits.
+///
+/// # Errors
+/// If it can't.
+pub fn child(address: &str) -> Result<()> {
+    let mut nothing = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::stdin(), &mut nothing)?;
+    let sender = socket()?;
+    let name = SocketAddrUnix::new_abstract_name(address.as_bytes())?;
+    rustix::net::connect(&sender, &name)?;
+    rustix::net::send(&sender, PAYLOAD, SendFlags::empty())?;
+    Ok(())
+}
+
+fn spawn_child(address: &[u8]) -> Result<Child> {
+    let name = String::from_utf8_lossy(&address[1..]).into_owned();
+    Command::new("/proc/self/exe")
+        .args([CHILD_VERB, &name])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start the self-test's child (/proc/self/exe)")
+}
+
+fn socket() -> Result<OwnedFd> {
+    rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .context("cannot make a socket for the self-test")
+}
+
+/// Passes the sender itself. (The receiver in its own queue would keep itself from being closed.)
+fn send_with_fd(sender: &OwnedFd, name: &SocketAddrUnix) -> Result<()> {
+    let fds = [sender.as_fd()];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut room);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    let slices = [IoSlice::new(PAYLOAD)];
+    rustix::net::sendmsg_addr(sender, name, &slices, &mut control, SendFlags::empty())
+        .context("cannot send to the self-test's socket")?;
+    Ok(())
+}
+
+fn read(receiver: &OwnedFd) -> Result<()> {
+    let mut payload = [0; 64];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut room);
+    rustix::net::recvmsg(
+        receiver,
+        &mut [IoSliceMut::new(&mut payload)],
+        &mut control,
+        RecvFlags::DONTWAIT,
+    )
+    .context("cannot read from the self-test's socket")?;
+    Ok(())
+}
+
+/// Start time of a process in clock ticks since boot: field 22 of `/proc/PID/stat` (proc(5)).
+fn start_ticks(path: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(path).ok()?;
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
+}
+
+/// Id of this process's cgroup v2: the inode number of its directory, where the hierarchy is
+/// mounted as usual and visible from here.
+fn own_cgroup() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .find_map(|root| {
+            let is_v2 = std::path::Path::new(root).join("cgroup.procs").exists();
+            let directory = std::fs::metadata(format!("{root}{path}")).ok()?;
+            is_v2.then(|| directory.ino())
+        })
+}
+
+impl Seen {
+    /// Takes a record if it is the self-test's own.
+    fn take(&mut self, bytes: &Bytes, pid: u32, child: u32) -> bool {
+        let Ok(record) = decode(bytes) else {
+            return false;
+        };
+        match record {
+            Record::Send { send, payload } if send.rule == SELF_TEST_RULE => {
+                self.sends.push((send, payload));
+            }
+            Record::Outcome(outcome) if outcome.rule == SELF_TEST_RULE => {
+                self.outcomes.push(outcome);
+            }
+            Record::Dequeue(dequeue) if dequeue.rule == SELF_TEST_RULE => {
+                self.dequeues.push(dequeue);
+            }
+            Record::Receiver(receiver) if receiver.rule == SELF_TEST_RULE => {
+                self.receivers.push(receiver);
+            }
+            Record::ReceiverClosed(closed) if closed.rule == SELF_TEST_RULE => {
+                self.closed.push(closed);
+            }
+            Record::ConnectFailed(failed) if failed.rule == SELF_TEST_RULE => {
+                self.connects.push(failed);
+            }
+            Record::Exit(exit) if exit.tgid == child && child != 0 => self.exits.push(exit),
+            Record::LateSender(late) if [pid, child].contains(&late.sender.tgid) => {
+                self.late.push(late);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Holds what was seen against what is true.
+    fn judge(&self, loaded: &Loaded, truth: &Truth) -> Findings {
+        let is_attached = |program: Emitter| loaded.programs.contains(&program);
+        let mut findings = Findings::default();
+        let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
+        // Two are read; the third is left unread, which this plan can't see.
+        let expected = if is_by_receiver { 2 } else { 3 };
+        if self.sends.len() != expected {
+            findings.fatal.push(format!(
+                "{} of {expected} datagrams came back",
+                self.sends.len()
+            ));
+        }
+        for (send, payload) in &self.sends {
+            self.judge_send(send, payload, truth, &mut findings);
+        }
+        let mut expect = |is_expected: bool, seen: usize, wanted: usize, what: &str| {
+            if is_expected && seen != wanted {
+                findings
+                    .warnings
+                    .push(format!("self-test: {seen} of {wanted} {what} came back"));
+            }
+        };
+        expect(!is_by_receiver, self.outcomes.len(), 3, "results");
+        expect(
+            is_attached(Emitter::DequeueReturn) || is_by_receiver,
+            self.dequeues.len(),
+            2,
+            "deliveries",
+        );
+        expect(
+            is_attached(Emitter::Release),
+            self.closed.len(),
+            1,
+            "closed receivers",
+        );
+        // In the other plan only senders that outlive the delivery are followed.
+        expect(
+            is_attached(Emitter::Exit) && !is_by_receiver,
+            self.exits.len(),
+            1,
+            "exits",
+        );
+        expect(
+            is_attached(Emitter::Queue) || is_by_receiver,
+            self.receivers.len(),
+            1,
+            "receivers",
+        );
+        expect(
+            is_attached(Emitter::ConnectReturn),
+            self.connects.len(),
+            1,
+            "failed connects",
+        );
+        for dequeue in &self.dequeues {
+            if dequeue.reader.tgid != truth.pid {
+                findings
+                    .warnings
+                    .push("self-test: a wrong reader came back".to_owned());
+            }
+            if dequeue.flags & wire::DEQUEUE_CREDENTIALS != 0
+                && ![truth.pid, truth.child].contains(&dequeue.told_pid)
+            {
+                findings
+                    .warnings
+                    .push("self-test: wrong credentials came back".to_owned());
+            }
+        }
+        for closed in &self.closed {
+            if closed.queue_len != 1 {
+                findings
+                    .warnings
+                    .push("self-test: a wrong queue length came back".to_owned());
+            }
+        }
+        findings
+    }
+
+    fn judge_send(
+        &self,
+        send: &wire::Send,
+        payload: &Bytes,
+        truth: &Truth,
+        findings: &mut Findings,
+    ) {
+        if payload[..] != *PAYLOAD || usize::try_from(send.len) != Ok(PAYLOAD.len()) {
+            findings
+                .fatal
+                .push("a payload came back changed".to_owned());
+        }
+        let mut sender = send.sender;
+        if send.flags & wire::SEND_SENDER_UNKNOWN != 0 {
+            let Some(late) = self
+                .late
+                .iter()
+                .find(|late| late.header.id == send.header.id)
+            else {
+                return;
+            };
+            sender = late.sender;
+        }
+        if ![truth.pid, truth.child].contains(&sender.tgid) {
+            findings
+                .fatal
+                .push("a datagram came back with a wrong sender".to_owned());
+            return;
+        }
+        let mut expect = |is_right: bool, what: &str| {
+            if !is_right {
+                findings
+                    .warnings
+                    .push(format!("self-test: a wrong {what} came back"));
+            }
+        };
+        if sender.tgid == truth.pid {
+            expect([0, truth.parent].contains(&sender.parent_tgid), "parent");
+            if let (Some(ticks), true) = (truth.start_ticks, sender.start_boottime_ns != 0) {
+                // The kernel shows ticks of 1/100 s, rounded down.
+                let shown = sender.start_boottime_ns / 10_000_000;
+                expect(shown.abs_diff(ticks) <= 1, "start time");
+            }
+            if let Some(cgroup) = truth.cgroup {
+                expect(sender.cgroup_id == cgroup, "cgroup");
+            }
+            expect(
+                send.fds == 1 || send.flags & wire::SEND_FDS_UNKNOWN != 0,
+                "number of file descriptors",
+            );
+        } else {
+            expect([0, truth.pid].contains(&sender.parent_tgid), "parent");
+        }
+        expect(sender.uid == rustix::process::getuid().as_raw(), "user");
+        expect(
+            [0, truth.receiver_inode].contains(&send.receiver_inode),
+            "receiver",
+        );
+    }
+}
+
+impl Findings {
+    fn is_complete(&self) -> bool {
+        self.fatal.is_empty() && self.warnings.is_empty()
+    }
+}

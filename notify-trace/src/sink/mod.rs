@@ -1,0 +1,36 @@
+//! Where events go: one file for each format.
+//!
+//! A sink writes what an [`Event`] says and concludes nothing of its own, so that all outputs
+//! agree. Which sinks there are, and what a broken pipe means, is decided by those who make them.
+
+use std::io;
+
+use crate::event::Event;
+
+pub mod json;
+pub mod text;
+
+#[cfg(test)]
+mod format_tests;
+
+pub use json::Json;
+pub use text::Text;
+
+/// Takes events in order.
+pub trait Sink {
+    /// Writes one event.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Lets go of what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

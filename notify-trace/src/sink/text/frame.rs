@@ -1,0 +1,154 @@
+//! What stands around the notifications: how the host is traced, what was lost, and the counts.
+
+use jiff::Zoned;
+
+use super::words::count;
+use crate::escape::escape_field;
+use crate::event::{Losses, PlanName, Session, Summary};
+
+/// What is traced and how, what that can't show, and what is not as one would wish.
+pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {
+    let escape = |text: &str| escape_field(text.as_bytes()).to_string();
+    let plan = match session.plan.name {
+        PlanName::Full => "full",
+        PlanName::NoTrampolines => "no-trampolines",
+        PlanName::Tracepoints => "tracepoints",
+    };
+    let mut lines = vec![
+        format!(
+            "notify-trace {} on {}, Linux {} {}, {}",
+            escape(&session.tool_version),
+            escape(&session.host),
+            escape(&session.kernel),
+            escape(&session.machine),
+            start.strftime("%Y-%m-%d %H:%M:%S %:z"),
+        ),
+        format!("plan {plan}: {}", escape(&session.plan.reason)),
+    ];
+    if !session.plan.limits.is_empty() {
+        let limits: Vec<_> = session
+            .plan
+            .limits
+            .iter()
+            .map(|limit| escape(limit))
+            .collect();
+        lines.push(format!("can't know: {}", limits.join("; ")));
+    }
+    lines.extend(
+        session
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {}", escape(warning))),
+    );
+    lines
+}
+
+/// The counts, and whether they are all there was.
+pub(super) fn summary(summary: &Summary) -> Vec<String> {
+    let fates = [
+        (summary.delivered, "delivered"),
+        (summary.failed, "failed"),
+        (summary.filtered, "dropped by a receiver's filter"),
+        (summary.destroyed, "destroyed unread"),
+        (summary.open, "open"),
+    ];
+    let fates: Vec<_> = fates
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, fate)| format!("{number} {fate}"))
+        .collect();
+    let mut counts = count(summary.notifications, "notification", "notifications");
+    if !fates.is_empty() {
+        counts = format!("{counts}: {}", fates.join(", "));
+    }
+    if summary.connect_failed > 0 {
+        let failed = count(summary.connect_failed, "failed connect", "failed connects");
+        counts = format!("{counts}; {failed}");
+    }
+
+    let records = count(summary.records_received, "record", "records");
+    let uncounted = match summary.losses.programs_skipped {
+        Some(_) => "",
+        None => " (skipped program runs: not counted by this kernel)",
+    };
+    let missing = summary
+        .records_attempted
+        .saturating_sub(summary.records_received);
+    let losses = if summary.losses.any() {
+        format!("LOST: {}{uncounted}", losses(&summary.losses))
+    } else if missing > 0 {
+        let missing = count(missing, "record", "records");
+        format!(
+            "LOST: {missing} of {}{uncounted}",
+            summary.records_attempted
+        )
+    } else {
+        format!("nothing lost: {records} written, as many read{uncounted}")
+    };
+    vec![counts, losses]
+}
+
+/// Losses in words.
+pub(super) fn losses(losses: &Losses) -> String {
+    let Losses {
+        ring_full,
+        no_ring,
+        calls_full,
+        queued_full,
+        unreadable,
+        programs_skipped,
+        undecodable,
+        join_evicted,
+    } = *losses;
+    let words = [
+        (
+            ring_full,
+            "record",
+            "records",
+            "for want of room in a ring (--ring-size)",
+        ),
+        (no_ring, "record", "records", "of a CPU without a ring"),
+        (
+            calls_full,
+            "send call",
+            "send calls",
+            "not followed, too many at once",
+        ),
+        (
+            queued_full,
+            "dequeue",
+            "dequeues",
+            "not recognised, too many queued at once",
+        ),
+        (
+            unreadable,
+            "datagram",
+            "datagrams",
+            "with unreadable kernel memory",
+        ),
+        (
+            programs_skipped.unwrap_or(0),
+            "program run",
+            "program runs",
+            "skipped by the kernel",
+        ),
+        (
+            undecodable,
+            "record",
+            "records",
+            "not decodable, a defect of notify-trace",
+        ),
+        (
+            join_evicted,
+            "notification",
+            "notifications",
+            "given up, too many open at once",
+        ),
+    ];
+    let words: Vec<_> = words
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, many, why)| format!("{} {why}", count(number, one, many)))
+        .collect();
+    words.join("; ")
+}
