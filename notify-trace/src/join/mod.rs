@@ -138,6 +138,7 @@ impl Join {
             Record::ConnectFailed(failed) => self.connect_failed(&failed, ctx, out),
             Record::Exit(exit) => out(Event::Exit(build::exit(&exit, ctx.clock))),
             Record::Cgroup { cgroup, path } => self.names.learn_cgroup(cgroup.cgroup_id, path),
+            Record::Receiver(receiver) if receiver.inode == 0 => {}
             Record::Receiver(receiver) => self.names.learn_receiver(
                 receiver.inode,
                 ReceiverName {

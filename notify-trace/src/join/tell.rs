@@ -119,8 +119,10 @@ impl Join {
         ctx: &Context<'_>,
         out: &mut impl FnMut(Event),
     ) {
-        let time_ns = closed.header.time_ns;
-        self.closed.insert(closed.inode, time_ns);
+        // A socket whose number is unknown is nobody's receiver.
+        if closed.inode != 0 {
+            self.closed.insert(closed.inode, closed.header.time_ns);
+        }
         for id in self.table.sent_to(closed.inode) {
             let datagram = self.table.take(id);
             self.look_again(id, datagram, None, ctx, out);

@@ -1,9 +1,9 @@
 //! Records that come late, in another order, or not at all.
 
-use notify_trace_common::record::Send;
+use notify_trace_common::record::{Outcome, Send};
 
 use super::super::JoinConfig;
-use super::records::{FULL, MS, Scene, address, dequeue, exit, outcome, receiver, send};
+use super::records::{FULL, MS, Scene, address, closed, dequeue, exit, outcome, receiver, send};
 use crate::event::{DeliveryState, SendResult, Unknown};
 
 #[test]
@@ -199,4 +199,27 @@ fn a_receiver_whose_name_was_lost_is_said_to_be_nameless() {
     });
     scene.expire(400 * MS);
     assert_eq!(scene.take_send().unknown, [], "that it has none is known");
+}
+
+#[test]
+fn a_receiver_without_a_number_is_not_taken_for_another_one() {
+    let mut scene = Scene::new(FULL);
+    scene.push(receiver(1, 0, b"/run/other/notify.sock"));
+    scene.push(closed(0, 90 * MS));
+    scene.take();
+    let sent = outcome(9, 80 * MS, 7);
+    scene.push(Send {
+        receiver_inode: 0,
+        ..send(9, 80 * MS)
+    });
+    scene.push(Outcome {
+        receiver_inode: 0,
+        ..sent
+    });
+    scene.push(closed(0, 100 * MS));
+    assert!(scene.take().is_empty());
+    scene.expire(330 * MS);
+    let sent = scene.take_send();
+    assert_eq!(sent.delivery.state, DeliveryState::Queued);
+    assert_eq!((sent.receiver, &*sent.class), (None, "systemd"));
 }
