@@ -108,6 +108,9 @@ impl Task {
     };
 }
 
+/// A queue length that could not be read.
+pub const QUEUE_LEN_UNKNOWN: u32 = u32::MAX;
+
 /// [`Task::flags`]: an `io_uring` worker acted for the process (`PF_IO_WORKER`).
 pub const TASK_IO_WORKER: u32 = 1;
 
@@ -175,7 +178,8 @@ wire! { 72,
         pub receiver_inode: u64,
         /// When it was about to be queued, for the last time if the sender had to wait; 0: never.
         pub queued_ns: u64,
-        /// Datagrams waiting in the receiver's queue then, without this one.
+        /// Datagrams waiting in the receiver's queue then, without this one, or
+        /// [`QUEUE_LEN_UNKNOWN`].
         pub queue_len: u32,
         /// How often it was about to be queued: more than 1 if the sender had to wait.
         pub queue_tries: u32,
@@ -201,7 +205,7 @@ wire! { 152,
         pub queued_ns: u64,
         /// Bytes that the receiver gets, less than sent if its filter trims.
         pub len: u32,
-        /// Datagrams left in the queue.
+        /// Datagrams left in the queue, or [`QUEUE_LEN_UNKNOWN`].
         pub queue_len: u32,
         /// Process id that the receiver is told (`SCM_CREDENTIALS`), with [`DEQUEUE_CREDENTIALS`].
         pub told_pid: u32,
@@ -256,7 +260,7 @@ wire! { 112,
         pub closer: Task,
         /// Its inode number.
         pub inode: u64,
-        /// Datagrams destroyed unread with it.
+        /// Datagrams destroyed unread with it, or [`QUEUE_LEN_UNKNOWN`].
         pub queue_len: u32,
         /// Number of the rule that selected it.
         pub rule: u32,

@@ -46,7 +46,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
         return None;
     }
     cgroup::announce(ctx, emitter, scratch);
-    put_address::<ConnectFailed>(scratch, core::mem::offset_of!(ConnectFailed, address));
+    put_address(scratch, core::mem::offset_of!(ConnectFailed, address));
     let failed = emit::record::<ConnectFailed>(scratch);
     task::describe(&mut failed.sender);
     failed.socket_inode = read::<u64>(connect.socket, &SOCKET_INODE).unwrap_or(0);

@@ -39,10 +39,9 @@ pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
     unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
 }
 
-/// Copies the room's address to the record being built, a `T` that has one at that offset. Word by
-/// word, because the compiler's own copy is a call that goes byte by byte.
+/// Copies the room's address to the record being built, which has one at that offset. Word by word, because the compiler's own copy is a call that goes byte by byte.
 #[inline(always)]
-pub fn put_address<T>(scratch: &mut Scratch, offset: usize) {
+pub fn put_address(scratch: &mut Scratch, offset: usize) {
     const WORDS: usize = size_of::<Address>() / 8;
     let from: *const u64 = (&raw const scratch.address).cast();
     // SAFETY: the caller names a field of type `Address` of a record, which lies in the room; both
@@ -108,7 +107,7 @@ pub fn output<C: EbpfContext>(
         bpf_perf_event_output(
             ctx.as_ptr(),
             (&raw const EVENTS).cast_mut().cast(),
-            u64::from(BPF_F_CURRENT_CPU),
+            BPF_F_CURRENT_CPU,
             scratch.record.as_mut_ptr().cast(),
             u64::from(size),
         )
@@ -120,6 +119,10 @@ pub fn output<C: EbpfContext>(
         counters.ring_full += 1;
     } else {
         counters.ring_error += 1;
+        #[cfg(feature = "log")]
+        if counters.ring_error == 1 {
+            aya_log_ebpf::warn!(ctx, "a record had no ring to go to: error {}", rc as i32);
+        }
     }
     false
 }

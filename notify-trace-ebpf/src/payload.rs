@@ -162,7 +162,7 @@ pub fn emit_send<C: EbpfContext>(
         Destination::Written => {}
         Destination::Peer => flags |= SEND_CONNECTED,
     }
-    put_address::<Send>(scratch, core::mem::offset_of!(Send, address));
+    put_address(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);
     task::describe(&mut send.sender);
     send.entry_ns = call.entry_ns;

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::ProbeContext;
 use notify_trace_common::address::Address;
 use notify_trace_common::limits::Emitter;
-use notify_trace_common::record::{Kind, Receiver};
+use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
 use crate::emit::put_address;
 use crate::maps::{
@@ -67,7 +67,7 @@ pub fn announce_receiver<C: EbpfContext>(
     if !select::take_bound(scratch, key.sk) {
         scratch.address = Address::EMPTY;
     }
-    put_address::<Receiver>(scratch, core::mem::offset_of!(Receiver, address));
+    put_address(scratch, core::mem::offset_of!(Receiver, address));
     let record = emit::record::<Receiver>(scratch);
     record.inode = key.inode;
     record.rule = state.rule;
@@ -104,7 +104,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     // SAFETY: a helper without arguments.
     call.queued_ns = unsafe { bpf_ktime_get_ns() };
     call.queue_tries += 1;
-    call.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    call.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     call.receiver_inode = inode;
     announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
     if call.id == 0 {

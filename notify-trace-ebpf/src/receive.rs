@@ -4,7 +4,8 @@
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{
-    DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind, ReceiverClosed,
+    DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind,
+    QUEUE_LEN_UNKNOWN, ReceiverClosed,
 };
 
 use crate::maps::{QUEUED, Queued, RECEIVERS, RECEIVES, Scratch, Told};
@@ -64,7 +65,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     dequeue.receiver_inode = queued.receiver_inode;
     dequeue.queued_ns = queued.queued_ns;
     dequeue.len = read::<u32>(skb, &SKB_LEN).unwrap_or(0);
-    dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     dequeue.rule = queued.rule;
     tell(dequeue, told(skb));
     emit::output(
@@ -139,7 +140,7 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     let closed = emit::record::<ReceiverClosed>(scratch);
     task::describe(&mut closed.closer);
     closed.inode = key.inode;
-    closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     closed.rule = state.rule;
     let size = size_of::<ReceiverClosed>() as u32;
     emit::output(

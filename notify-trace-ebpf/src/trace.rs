@@ -12,8 +12,8 @@ use aya_ebpf::programs::RawTracePointContext;
 use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Emitter, PAYLOAD_MAX};
 use notify_trace_common::record::{
-    DEQUEUE_CREDENTIALS, Dequeue, Kind, LateSender, SEND_CLAIM_UNKNOWN, SEND_CONNECTED,
-    SEND_SENDER_BY_SOCKET, SEND_SENDER_UNKNOWN, SEND_UNREADABLE, Send, Task,
+    DEQUEUE_CREDENTIALS, Dequeue, Kind, LateSender, QUEUE_LEN_UNKNOWN, SEND_CLAIM_UNKNOWN,
+    SEND_CONNECTED, SEND_SENDER_BY_SOCKET, SEND_SENDER_UNKNOWN, SEND_UNREADABLE, Send, Task,
 };
 
 use crate::emit::put_address;
@@ -79,7 +79,7 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
     if !is_connected {
         scratch.address = Address::EMPTY;
     }
-    put_address::<Send>(scratch, core::mem::offset_of!(Send, address));
+    put_address(scratch, core::mem::offset_of!(Send, address));
     let is_read = take_payload(scratch, skb).is_some();
     if !is_read {
         emit::counters(emitter)?.unreadable += 1;
@@ -187,7 +187,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
     dequeue.receiver_inode = inode;
     dequeue.queued_ns = 0;
     dequeue.len = len;
-    dequeue.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(0);
+    dequeue.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     dequeue.rule = state.rule;
     tell(dequeue, receiving.told);
     emit::output(

@@ -65,7 +65,7 @@ fn write_character(character: char, f: &mut Formatter<'_>) -> fmt::Result {
         '\r' => f.write_str("\\r"),
         '\t' => f.write_str("\\t"),
         '\x1b' => f.write_str("\\e"),
-        _ if character.is_control() || is_deceptive(character) => write_escaped(character, f),
+        _ if is_dangerous(character) => write_escaped(character, f),
         _ => f.write_char(character),
     }
 }
@@ -78,6 +78,12 @@ fn write_escaped(character: char, f: &mut Formatter<'_>) -> fmt::Result {
     } else {
         write!(f, "\\u{{{number:x}}}")
     }
+}
+
+/// Whether a character must not reach a terminal as it is: a control, or one that is deceptive.
+#[must_use]
+pub fn is_dangerous(character: char) -> bool {
+    character.is_control() || is_deceptive(character)
 }
 
 /// Whether a character, though no control, would act on the line or be invisible in it: the

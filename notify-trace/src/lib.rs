@@ -26,6 +26,8 @@ pub mod escape;
 
 pub mod sink;
 
+pub mod tally;
+
 pub mod pipeline;
 
 pub mod cli;

@@ -23,6 +23,7 @@ use crate::probe::ring::Rings;
 use crate::probe::self_test;
 use crate::select::Rules;
 use crate::sink::Sink;
+use crate::tally::Tally;
 
 /// A record is taken at the end of the kernel program that writes it; one that is older than a
 /// drain of all rings by this much can't be overtaken any more, except by a program that was
@@ -134,6 +135,7 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
         rings.drain(|bytes| stages.take(&bytes))?;
         stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS));
         stages.show_losses(&loaded, &rings);
+        loaded.print_kernel_log();
         stages.flush();
         if stages.is_ended() && !command.is_running() {
             break;
@@ -241,7 +243,7 @@ struct Stages<'a> {
     clock: WallClock,
     sink: &'a mut dyn Sink,
     failed: Option<io::Error>,
-    sent: u64,
+    tally: Tally,
     undecodable: u64,
     shown: Losses,
     checked_ns: u64,
@@ -264,7 +266,7 @@ impl<'a> Stages<'a> {
             clock: WallClock::now(),
             sink,
             failed: None,
-            sent: 0,
+            tally: Tally::default(),
             undecodable: 0,
             shown: Losses::default(),
             checked_ns: 0,
@@ -292,14 +294,14 @@ impl<'a> Stages<'a> {
             clock,
             sink,
             failed,
-            sent,
+            tally,
             ..
         } = self;
         let context = JoinContext {
             clock: *clock,
             rules,
         };
-        let mut out = |event: Event| write(*sink, failed, sent, *count, &event);
+        let mut out = |event: Event| write(*sink, failed, tally, *count, &event);
         order.release(before_ns, |record| join.push(record, &context, &mut out));
         join.expire(before_ns, &context, &mut out);
     }
@@ -315,14 +317,14 @@ impl<'a> Stages<'a> {
             clock,
             sink,
             failed,
-            sent,
+            tally,
             ..
         } = self;
         let context = JoinContext {
             clock: *clock,
             rules,
         };
-        let mut out = |event: Event| write(*sink, failed, sent, *count, &event);
+        let mut out = |event: Event| write(*sink, failed, tally, *count, &event);
         order.flush(|record| join.push(record, &context, &mut out));
         join.finish(&context, &mut out);
     }
@@ -330,7 +332,7 @@ impl<'a> Stages<'a> {
     /// When [`Self::release`] has something to do though no record comes.
     fn deadline(&self) -> Option<Instant> {
         let now_ns = clock::now();
-        let in_order = (self.order.len() > 0).then(|| now_ns + 2 * ORDER_SLACK_NS);
+        let in_order = (!self.order.is_empty()).then(|| now_ns + 2 * ORDER_SLACK_NS);
         let in_join = self
             .join
             .next_deadline_ns()
@@ -345,7 +347,7 @@ impl<'a> Stages<'a> {
     }
 
     fn emit(&mut self, event: &Event) {
-        write(self.sink, &mut self.failed, &mut self.sent, None, event);
+        write(self.sink, &mut self.failed, &mut self.tally, None, event);
     }
 
     fn flush(&mut self) {
@@ -358,7 +360,10 @@ impl<'a> Stages<'a> {
 
     /// Whether nothing more is to be written.
     fn is_ended(&self) -> bool {
-        self.failed.is_some() || self.count.is_some_and(|count| self.sent >= count)
+        self.failed.is_some()
+            || self
+                .count
+                .is_some_and(|count| self.tally.notifications >= count)
     }
 
     /// All losses so far.
@@ -402,18 +407,18 @@ impl<'a> Stages<'a> {
     }
 
     fn summary(&self, loaded: &Loaded, rings: &Rings, losses: Losses) -> Summary {
-        let counters = self.join.counters();
+        let tally = &self.tally;
         let monotonic_ns = clock::now();
         Summary {
             time: self.clock.at(monotonic_ns),
             monotonic_ns,
-            notifications: self.sent.min(counters.notifications),
-            delivered: counters.delivered,
-            failed: counters.failed,
-            filtered: counters.filtered,
-            destroyed: counters.destroyed,
-            open: counters.open,
-            connect_failed: counters.connect_failed,
+            notifications: tally.notifications,
+            delivered: tally.delivered,
+            failed: tally.failed,
+            filtered: tally.filtered,
+            destroyed: tally.destroyed,
+            open: tally.open(),
+            connect_failed: tally.connect_failed,
             records_attempted: loaded
                 .counters()
                 .iter()
@@ -436,21 +441,24 @@ impl<'a> Stages<'a> {
     }
 }
 
-/// Writes an event unless writing has failed before or enough notifications were written.
+/// Writes an event unless writing has failed before, or enough notifications were written: then
+/// only the fates of those still matter.
 fn write(
     sink: &mut dyn Sink,
     failed: &mut Option<io::Error>,
-    sent: &mut u64,
+    tally: &mut Tally,
     count: Option<u64>,
     event: &Event,
 ) {
-    let is_enough = count.is_some_and(|count| *sent >= count);
-    if failed.is_some() || (is_enough && !matches!(event, Event::Update(_))) {
+    let is_enough = count.is_some_and(|count| tally.notifications >= count);
+    let is_wanted = match event {
+        Event::Update(update) => !is_enough || tally.is_open(update.id),
+        _ => !is_enough,
+    };
+    if failed.is_some() || !is_wanted {
         return;
     }
-    if matches!(event, Event::Send(_)) {
-        *sent += 1;
-    }
+    tally.take(event);
     if let Err(error) = sink.event(event) {
         *failed = Some(error);
     }

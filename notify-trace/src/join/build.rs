@@ -139,7 +139,7 @@ impl Build<'_> {
             receiver: Receiver {
                 inode: closed.inode,
                 address,
-                queue_length: Some(closed.queue_len),
+                queue_length: known_length(closed.queue_len),
             },
             class: class.to_owned(),
         }
@@ -182,7 +182,7 @@ impl Build<'_> {
             queue_length: datagram
                 .outcome
                 .filter(|outcome| outcome.queued_ns != 0)
-                .map(|outcome| outcome.queue_len),
+                .and_then(|outcome| known_length(outcome.queue_len)),
         };
         (Some(receiver), is_named)
     }
@@ -217,10 +217,15 @@ impl Build<'_> {
                 gid: dequeue.told_gid,
             }),
             sender_present: sender_present(dequeue),
-            left_in_queue: Some(dequeue.queue_len),
+            left_in_queue: known_length(dequeue.queue_len),
             ..nothing
         }
     }
+}
+
+/// A queue length, unless the kernel side could not read it.
+fn known_length(length: u32) -> Option<u32> {
+    (length != wire::QUEUE_LEN_UNKNOWN).then_some(length)
 }
 
 pub(super) fn exit(exit: &wire::Exit, clock: WallClock) -> Exit {

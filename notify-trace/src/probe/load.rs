@@ -57,6 +57,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The last word on skipped runs, once the programs are detached.
     skipped: Option<u64>,
+    #[cfg(feature = "kernel-log")]
+    log: crate::probe::kernel_log::KernelLog,
 }
 
 /// Loads the object and makes its maps; attaches nothing yet.
@@ -239,6 +241,8 @@ impl Loading {
             }
         }
         Ok(Loaded {
+            #[cfg(feature = "kernel-log")]
+            log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
             ebpf: self.ebpf,
             plan: Plan {
                 name: choice.name,
@@ -361,6 +365,12 @@ impl Loaded {
             }
         }
         Ok(sums)
+    }
+
+    /// Prints the kernel side's warnings, in a build that has them.
+    pub fn print_kernel_log(&mut self) {
+        #[cfg(feature = "kernel-log")]
+        self.log.print();
     }
 
     /// How often the kernel skipped a run of one of the programs, `None` where it doesn't count

@@ -8,6 +8,8 @@
 pub mod btf;
 pub mod environment;
 pub mod error;
+#[cfg(feature = "kernel-log")]
+pub mod kernel_log;
 pub mod load;
 pub mod offsets;
 pub mod plan;

@@ -105,7 +105,7 @@ pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan>
                 answer(&facts.trampoline)
             ),
             PlanName::Tracepoints => format!(
-                "neither kprobes nor trampolines work: {}",
+                "kprobes, which the other plans need, do not work: {}",
                 answer(&facts.kprobe)
             ),
         },
@@ -154,23 +154,21 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
     }
 }
 
-/// What is lost without a program; `None`: nothing works without it.
+/// What can't be known without a program; `None`: nothing works without it.
 #[must_use]
 pub const fn limit_without(program: Emitter) -> Option<&'static str> {
     match program {
-        Emitter::Exit => Some("exits of senders are not seen"),
-        Emitter::Release => Some("closed receivers are not seen"),
+        Emitter::Exit => Some("exits of senders"),
+        Emitter::Release => Some("closed receivers"),
         Emitter::DequeueReturn | Emitter::DequeueEntry => {
-            Some("deliveries are not seen: whether a datagram was read is unknown")
+            Some("deliveries: whether a datagram was read")
         }
-        Emitter::ConnectReturn | Emitter::ConnectEntry => Some("failed connects are not seen"),
+        Emitter::ConnectReturn | Emitter::ConnectEntry => Some("failed connects"),
         Emitter::Queue => Some(
-            "receivers are known by the sender's spelling only, queueing times and drops by a \
-             receiver's filter are not seen",
+            "receivers other than by the sender's spelling, queueing times, drops by a receiver's \
+             filter",
         ),
-        Emitter::SendExitTrampoline => {
-            Some("results may be unknown while many senders are blocked")
-        }
+        Emitter::SendExitTrampoline => Some("some results while many senders are blocked"),
         Emitter::SendEntry
         | Emitter::CopyEntry
         | Emitter::CopyReturn
@@ -186,15 +184,14 @@ pub const fn limit_without(program: Emitter) -> Option<&'static str> {
 pub const fn limits(name: PlanName) -> &'static [&'static str] {
     match name {
         PlanName::Full => &[],
-        PlanName::NoTrampolines => &["results may be unknown while many senders are blocked"],
+        PlanName::NoTrampolines => &["some results while many senders are blocked"],
         PlanName::Tracepoints => &[
-            "datagrams are seen when they are received: failed, waiting and dropped ones are not",
-            "results, send times, delivery latency and blocked time are unknown",
-            "the address is known as the receiver bound it, not as the sender wrote it, unless \
-             the sender had connected",
-            "the sender is the process that last sent through the same socket",
-            "failed connects and closed receivers are not seen, nor exits of senders that were gone \
-             when their datagram was read",
+            "failed, waiting and dropped datagrams: one is seen when it is received",
+            "results, send times, delivery latency, blocked time",
+            "the address as the sender wrote it, unless it had connected",
+            "who sent, other than as the process that last sent through the same socket",
+            "failed connects, closed receivers, exits of senders gone before their datagram was \
+             read",
         ],
     }
 }

@@ -1,11 +1,18 @@
 //! JSON Lines: one object a line, as `docs/events.md` describes it.
 //!
-//! Line ends inside values are escaped by JSON itself, so a line is always one event. Each line is
-//! written in one call: a reader of an unbuffered output never sees half of one.
+//! Line ends inside values are escaped by JSON itself, so a line is always one event. So are, beyond
+//! what JSON asks for, all characters that could act on a terminal (C1 controls, bidi overrides and
+//! the like): as `\u` escapes, so a parser gets the same text. Each line is written in one call: a
+//! reader of an unbuffered output never sees half of one.
 
 use std::io::{self, Write};
 
+use serde::Serialize as _;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
 use super::Sink;
+use crate::escape::is_dangerous;
 use crate::event::Event;
 
 /// Writes JSON Lines.
@@ -26,10 +33,35 @@ impl<W: Write> Json<W> {
     }
 }
 
+/// Compact JSON in which nothing can act on a terminal.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_dangerous) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = after.chars();
+            if let Some(character) = characters.next() {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
 impl<W: Write> Sink for Json<W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, event)?;
+        event.serialize(&mut Serializer::with_formatter(&mut self.line, Harmless))?;
         self.line.push(b'\n');
         self.out.write_all(&self.line)
     }
@@ -43,6 +75,18 @@ impl<W: Write> Sink for Json<W> {
 mod tests {
     use super::*;
     use crate::event::Exit;
+
+    #[test]
+    fn what_could_act_on_a_terminal_is_escaped_and_read_back_as_it_was() {
+        let text = "\u{9b}31m \u{202e}evil \u{e0001} \x1b[0m plain é";
+        let mut line = Vec::new();
+        text.serialize(&mut Serializer::with_formatter(&mut line, Harmless))
+            .expect("a vector");
+        let line = String::from_utf8(line).expect("JSON is UTF-8");
+        assert!(!line.chars().any(is_dangerous), "{line}");
+        assert!(line.contains("plain é"), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), text);
+    }
 
     #[test]
     fn each_event_is_one_line() {

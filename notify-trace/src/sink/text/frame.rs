@@ -25,15 +25,13 @@ pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {
         ),
         format!("plan {plan}: {}", escape(&session.plan.reason)),
     ];
-    if !session.plan.limits.is_empty() {
-        let limits: Vec<_> = session
+    lines.extend(
+        session
             .plan
             .limits
             .iter()
-            .map(|limit| escape(limit))
-            .collect();
-        lines.push(format!("can't know: {}", limits.join("; ")));
-    }
+            .map(|limit| format!("can't know: {}", escape(limit))),
+    );
     lines.extend(
         session
             .warnings

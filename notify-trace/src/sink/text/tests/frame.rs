@@ -40,7 +40,7 @@ fn the_session_says_how_the_host_is_traced() {
         text(&[session("full")]),
         "# notify-trace 0.1.0 on web1, Linux 6.12.0 x86_64, 2026-11-23 15:42:00 +01:00\n\
          # plan full: kprobes and trampolines work\n\
-         # can't know: who sends a datagram; results\n\
+         # can't know: who sends a datagram\n# can't know: results\n\
          # warning: 1 CPU is offline\n"
     );
 }
