@@ -218,6 +218,25 @@ mod tests {
     }
 
     #[test]
+    fn every_command_in_the_readme_and_the_help_is_valid() {
+        let readme = include_str!("../../../README.md");
+        let commands: Vec<&str> = readme
+            .lines()
+            .chain(TRACE_EXAMPLES.lines())
+            .map(|line| line.split(" #").next().unwrap_or_default().trim())
+            .filter(|line| line.starts_with("notify-trace "))
+            .map(|line| line.split(" > ").next().unwrap_or_default())
+            .collect();
+        assert!(commands.len() > 10, "{commands:?}");
+        for command in commands {
+            let words = command
+                .split_whitespace()
+                .map(|word| word.trim_matches('\''));
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{command}: {error}"));
+        }
+    }
+
+    #[test]
     fn what_follows_two_dashes_is_the_command() {
         let cli = Cli::try_parse_from(["notify-trace", "trace", "-o", "json", "--", "a", "-b"])
             .expect("valid");

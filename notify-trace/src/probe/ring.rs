@@ -8,7 +8,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result};
 use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
@@ -154,19 +154,14 @@ impl Rings {
         let hotplug = &mut self.hotplug;
         poll_fn(|context| {
             let mut is_ready = false;
+            // Every descriptor is asked, so that each is registered with the waker.
             for ring in rings.iter_mut() {
-                // Every ring is asked, so that each is registered with the waker; what is ready is
-                // cleared before it is read, so that nothing that comes meanwhile is missed.
-                while let Poll::Ready(guard) = ring.ready.poll_read_ready(context) {
-                    guard.context("cannot wait for a ring")?.clear_ready();
-                    is_ready = true;
-                }
+                is_ready |=
+                    take_readiness(&ring.ready, context).context("cannot wait for a ring")?;
             }
-            if let Some(socket) = hotplug
-                && let Poll::Ready(guard) = socket.poll_read_ready(context)
-            {
-                drop(guard.context("cannot wait for CPU events")?);
-                is_ready = true;
+            if let Some(socket) = hotplug {
+                is_ready |=
+                    take_readiness(socket, context).context("cannot wait for CPU events")?;
             }
             if is_ready {
                 Poll::Ready(Ok(()))
@@ -211,6 +206,22 @@ impl Rings {
         }
         Ok(())
     }
+}
+
+/// Whether there may be something to read. The readiness is cleared before anything is read, so
+/// that nothing that comes meanwhile is missed, and asked for again, so that the waker is
+/// registered. Asked twice, not until it is gone: a descriptor whose other end is closed (the ring
+/// of a CPU that went) stays ready for ever.
+fn take_readiness(fd: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> io::Result<bool> {
+    let mut is_ready = false;
+    for _ in 0..2 {
+        let Poll::Ready(guard) = fd.poll_read_ready(context) else {
+            break;
+        };
+        guard?.clear_ready();
+        is_ready = true;
+    }
+    Ok(is_ready)
 }
 
 fn drain_ring(
