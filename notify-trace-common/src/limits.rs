@@ -147,6 +147,14 @@ pub struct Counters {
     pub calls_full: u64,
     /// Datagrams whose dequeue can't be recognised because the table of queued ones was full.
     pub queued_full: u64,
-    /// Kernel memory that could not be read where a datagram needed it.
+    /// Datagrams whose payload could not be read.
     pub unreadable: u64,
+    /// Calls whose end no program saw: found when the same thread began the next one.
+    pub returns_missed: u64,
+    /// Datagrams dropped because who sent them was not known yet, and a filter asked for it
+    /// (tracepoint plan).
+    pub undecided: u64,
 }
+
+/// Fields of [`Counters`].
+pub const COUNTER_FIELDS: usize = size_of::<Counters>() / size_of::<u64>();

@@ -20,10 +20,7 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
         address: ctx.arg::<u64>(1)?,
         len: u64::from(ctx.arg::<u32>(2)?),
     };
-    if CONNECTS.insert(task::thread(), connect, 0).is_err() {
-        emit::counters(Emitter::ConnectEntry)?.calls_full += 1;
-    }
-    Some(())
+    emit::begin(Emitter::ConnectEntry, &CONNECTS, &connect)
 }
 
 #[inline(always)]

@@ -1,9 +1,10 @@
 //! Writing a record to this CPU's ring, and counting what could not be written.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::BPF_F_CURRENT_CPU;
+use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
+use aya_ebpf::maps::HashMap;
 use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
@@ -20,6 +21,22 @@ pub fn counters(emitter: Emitter) -> Option<&'static mut Counters> {
     // SAFETY: a program is not entered twice on a CPU, and only it uses its slot, so nothing else
     // refers to this value while it runs; maps live as long as the programs that name them.
     Some(unsafe { &mut *slot })
+}
+
+/// Notes that the current thread is in a call. An entry that is there already is of a call whose end
+/// was missed, since a thread is in one call at a time.
+#[inline(always)]
+pub fn begin<V>(emitter: Emitter, calls: &HashMap<u64, V>, call: &V) -> Option<()> {
+    let thread = crate::task::thread();
+    if calls.insert(thread, call, u64::from(BPF_NOEXIST)).is_err() {
+        let counters = counters(emitter)?;
+        if calls.insert(thread, call, u64::from(BPF_EXIST)).is_ok() {
+            counters.returns_missed += 1;
+        } else {
+            counters.calls_full += 1;
+        }
+    }
+    Some(())
 }
 
 /// The room of a program on this CPU.

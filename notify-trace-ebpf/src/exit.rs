@@ -5,7 +5,7 @@ use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Exit, Kind};
 
 use crate::maps::{CALLS, CONNECTS, RECEIVES, RECEIVING, SENDERS};
-use crate::read::{SIGNAL_LIVE, TASK_SIGNAL, pointer, read};
+use crate::read::{SIGNAL_LIVE, TASK_GROUP_LEADER, TASK_SIGNAL, pointer, read};
 use crate::{emit, task};
 
 #[inline(always)]
@@ -19,7 +19,14 @@ pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
     let process = task::process();
     // SAFETY: an integer that only this side writes.
     let start_boottime_ns = *unsafe { SENDERS.get(process) }?;
-    let signal = pointer(task::current(), &TASK_SIGNAL)?;
+    let current = task::current();
+    let leader = pointer(current, &TASK_GROUP_LEADER).unwrap_or(current);
+    if task::start_boottime_ns(leader) != start_boottime_ns {
+        // The process id was reused: the sender is gone already.
+        let _ = SENDERS.remove(process);
+        return None;
+    }
+    let signal = pointer(current, &TASK_SIGNAL)?;
     if read::<u32>(signal, &SIGNAL_LIVE)? != 0 {
         // Other threads of the process live on.
         return None;

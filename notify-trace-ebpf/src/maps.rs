@@ -43,6 +43,10 @@ pub struct Call {
 /// held then was kept.
 pub const CALL_COPIED: u32 = 1;
 
+/// [`Call::flags`]: the control block was read right before queueing, when some kernels have added
+/// the sender's own credentials already.
+pub const CALL_READ_LATE: u32 = 2;
+
 /// A datagram in a receiver's queue, by the address of its `struct sk_buff`. Such addresses are
 /// reused at once, so the sockets at both ends are kept to recognise it.
 #[derive(Clone, Copy)]
@@ -112,6 +116,17 @@ pub struct Scratch {
 pub struct LastSender {
     pub task: Task,
     /// Inode number of the socket, because a `struct sock` may be reused.
+    pub inode: u64,
+    /// 1: the filters let it pass.
+    pub is_wanted: u64,
+}
+
+/// Tracepoint plan: a datagram whose sender has yet to return.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Wanted {
+    pub id: u64,
+    /// Inode number of the sending socket.
     pub inode: u64,
 }
 
@@ -189,12 +204,16 @@ pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1_024, 0);
 #[map]
 pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1_024, 0);
 
+/// The self-test's own processes, which pass all filters.
+#[map]
+pub static OWN: HashMap<u32, u8> = HashMap::with_max_entries(16, 0);
+
 /// Tracepoint plan: last senders.
 #[map]
 pub static LAST_SENDERS: LruHashMap<u64, LastSender> = LruHashMap::with_max_entries(16_384, 0);
 /// Tracepoint plan: sockets through which a datagram came whose sender is not known yet.
 #[map]
-pub static WANTED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4_096, 0);
+pub static WANTED: LruHashMap<u64, Wanted> = LruHashMap::with_max_entries(4_096, 0);
 /// Tracepoint plan: datagrams being received. Userspace makes it large only for that plan.
 #[map]
 pub static RECEIVING: HashMap<u64, Receiving> = HashMap::with_max_entries(1, 0);

@@ -16,7 +16,7 @@ use notify_trace_common::record::{
 };
 
 use crate::emit::{bounded, put_address};
-use crate::maps::{CALL_COPIED, CALLS, Call, SENDERS, Scratch};
+use crate::maps::{CALL_COPIED, CALL_READ_LATE, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
     MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
     SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
@@ -94,7 +94,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
 
 /// Keeps what the control block says before the kernel adds the sender's credentials to it.
 #[inline(always)]
-fn keep_control_block(call: &mut Call) {
+pub fn keep_control_block(call: &mut Call) {
     let Some(cb) = field(call.skb, &SKB_CB) else {
         return;
     };
@@ -180,7 +180,14 @@ pub fn emit_send<C: EbpfContext>(
         flags |= SEND_CLAIM_UNKNOWN | SEND_FDS_UNKNOWN;
     } else {
         if call.claimed_pid != 0 {
-            if let Some(pid) = task::pid_number(call.claimed_pid) {
+            let is_own = |pid: u32| {
+                pid == send.sender.tgid
+                    && call.claimed_uid == send.sender.uid
+                    && call.claimed_gid == send.sender.gid
+            };
+            if let Some(pid) = task::pid_number(call.claimed_pid)
+                && (call.flags & CALL_READ_LATE == 0 || !is_own(pid))
+            {
                 flags |= SEND_CLAIMED;
                 send.claimed_pid = pid;
                 send.claimed_uid = call.claimed_uid;

@@ -12,10 +12,10 @@ use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
 use crate::emit::put_address;
 use crate::maps::{
-    CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS, ReceiverKey,
-    ReceiverState, Scratch,
+    CALL_COPIED, CALL_READ_LATE, CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED,
+    RECEIVER_TRACKED, RECEIVERS, ReceiverKey, ReceiverState, Scratch,
 };
-use crate::payload::{call_of, emit_send};
+use crate::payload::{call_of, emit_send, keep_control_block, rule_by_destination};
 use crate::read::{SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read};
 use crate::{emit, select, task};
 
@@ -73,10 +73,12 @@ pub fn announce_receiver<C: EbpfContext>(
     record.rule = state.rule;
     record.reserved = 0;
     let size = size_of::<Receiver>() as u32;
-    if emit::output(ctx, emitter, scratch, Kind::Receiver, 0, size) {
-        let flags = state.flags | wanted;
-        let _ = RECEIVERS.insert(key, ReceiverState { flags, ..state }, 0);
+    let mut flags = state.flags | wanted;
+    if !emit::output(ctx, emitter, scratch, Kind::Receiver, 0, size) {
+        // The next one tries again.
+        flags &= !RECEIVER_ANNOUNCED;
     }
+    let _ = RECEIVERS.insert(key, ReceiverState { flags, ..state }, 0);
 }
 
 #[inline(always)]
@@ -94,9 +96,15 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     let key = receiver_key(receiver_sk, inode);
     let state = receiver_state(scratch, &key);
     if state.rule == 0 && call.id == 0 {
-        // Unrelated: what follows of this call is found missing at once.
-        let _ = CALLS.remove(task::thread());
-        return None;
+        // The end of its copy may have been missed, and with it the look at the destination.
+        if call.flags & CALL_COPIED == 0 {
+            call.rule = rule_by_destination(scratch, call);
+        }
+        if call.rule == 0 {
+            // Unrelated: what follows of this call is found missing at once.
+            let _ = CALLS.remove(task::thread());
+            return None;
+        }
     }
     if state.rule != 0 {
         call.rule = state.rule;
@@ -108,6 +116,11 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     call.receiver_inode = inode;
     announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
     if call.id == 0 {
+        if call.flags & CALL_COPIED == 0 {
+            // The copy's return was missed, but had it failed, the call would not have come here.
+            keep_control_block(call);
+            call.flags |= CALL_COPIED | CALL_READ_LATE;
+        }
         emit_send(ctx, Emitter::Queue, scratch, call, 0);
     }
     // Before it is queued, because the receiver may be faster than anything that comes after.

@@ -34,10 +34,7 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     {
         return None;
     }
-    if RECEIVES.insert(task::thread(), sk, 0).is_err() {
-        emit::counters(Emitter::DequeueEntry)?.calls_full += 1;
-    }
-    Some(())
+    emit::begin(Emitter::DequeueEntry, &RECEIVES, &sk)
 }
 
 #[inline(always)]

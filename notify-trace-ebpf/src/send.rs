@@ -9,7 +9,7 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
 
-use crate::maps::{CALLS, Call, QUEUED};
+use crate::maps::{CALL_COPIED, CALLS, Call, QUEUED};
 use crate::payload::{emit_send, rule_by_destination};
 use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
 use crate::{emit, task};
@@ -45,11 +45,7 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
         flags: 0,
         pad: 0,
     };
-    // A call whose end was missed is overwritten: a thread is in one call at a time.
-    if CALLS.insert(task::thread(), call, 0).is_err() {
-        emit::counters(Emitter::SendEntry)?.calls_full += 1;
-    }
-    Some(())
+    emit::begin(Emitter::SendEntry, &CALLS, &call)
 }
 
 #[inline(always)]
@@ -73,9 +69,10 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
     let mut call: Call = *unsafe { CALLS.get(thread) }?;
     let _ = CALLS.remove(thread);
     if call.id == 0 {
-        // Nothing was written so far. A datagram that was queued is not a selected one; but a call
-        // that failed before the copy, or whose copy's return was missed, has yet to be decided.
-        if ret >= 0 {
+        // Nothing was written so far, and `queue` did not find it unrelated: it failed before it was
+        // queued, a filter dropped it, or a program was skipped. If the end of its copy was seen,
+        // the destination was looked at then, and is none of ours.
+        if call.flags & CALL_COPIED != 0 {
             return None;
         }
         let scratch = emit::scratch(emitter)?;
@@ -83,9 +80,10 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
         if call.rule == 0 {
             return None;
         }
-        let why = if call.skb == 0 {
+        let why = if call.skb == 0 && ret < 0 {
             SEND_NOT_COPIED
         } else {
+            emit::counters(emitter)?.unreadable += 1;
             SEND_UNREADABLE
         };
         emit_send(ctx, emitter, scratch, &mut call, why);

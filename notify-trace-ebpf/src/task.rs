@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_
 use notify_trace_common::limits::COMM_LEN;
 use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
-use crate::maps::{CGROUPS, CGROUPS_SEEN, PIDS};
+use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
 use crate::read::{
     PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, TASK_COMM, TASK_FLAGS,
     TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR,
@@ -58,7 +58,14 @@ pub fn is_filtering() -> bool {
 /// Whether the user wants to see what the current task sends (`--pid`, `--cgroup`).
 #[inline(always)]
 pub fn is_wanted() -> bool {
+    if !is_filtering() {
+        return true;
+    }
     // SAFETY: the value is not used, only whether the key exists.
+    if unsafe { OWN.get(process()) }.is_some() {
+        return true;
+    }
+    // SAFETY: as above.
     if FILTER_PIDS.load() != 0 && unsafe { PIDS.get(process()) }.is_none() {
         return false;
     }

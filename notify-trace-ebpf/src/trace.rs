@@ -17,7 +17,7 @@ use notify_trace_common::record::{
 };
 
 use crate::emit::put_address;
-use crate::maps::{LAST_SENDERS, LastSender, RECEIVING, Receiving, SENDERS, WANTED};
+use crate::maps::{LAST_SENDERS, LastSender, RECEIVING, Receiving, SENDERS, WANTED, Wanted};
 use crate::payload::{is_unix_datagram, socket_inode, take_payload};
 use crate::queue::{announce_receiver, receiver_key, receiver_state};
 use crate::read::{SKB_SK, SOCK_QUEUE_LEN, UNIX_SOCK_PEER, pointer, read};
@@ -31,7 +31,7 @@ const MSG_PEEK: i32 = 2;
 pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
     let sk = ctx.arg::<u64>(0);
     let ret = ctx.arg::<i32>(1);
-    if ret < 0 || !is_unix_datagram(sk) || !task::is_wanted() {
+    if ret < 0 || !is_unix_datagram(sk) {
         return None;
     }
     let emitter = Emitter::TraceSend;
@@ -41,13 +41,18 @@ pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
     let last = emit::record::<LastSender>(scratch);
     task::describe(&mut last.task);
     last.inode = inode;
+    last.is_wanted = u64::from(task::is_wanted());
     let sender = last.task;
     // First this, then the look at WANTED; `try_receive` does it the other way round, so that at
     // least one of the two sees the other.
     let _ = LAST_SENDERS.insert(sk, &*last, 0);
     // SAFETY: an integer that only this side writes.
-    let id = *unsafe { WANTED.get(sk) }?;
+    let wanted = *unsafe { WANTED.get(sk) }?;
     WANTED.remove(sk).ok()?;
+    if wanted.inode != inode {
+        // Of a socket that is gone, and whose `struct sock` is reused.
+        return None;
+    }
     let late = emit::record::<LateSender>(scratch);
     late.sender = sender;
     late.ret = ret;
@@ -57,7 +62,7 @@ pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
         emitter,
         scratch,
         Kind::LateSender,
-        id,
+        wanted.id,
         size_of::<LateSender>() as u32,
     );
     Some(())
@@ -80,6 +85,9 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
         scratch.address = Address::EMPTY;
     }
     put_address(scratch, core::mem::offset_of!(Send, address));
+    let send = emit::record::<Send>(scratch);
+    send.len = 0;
+    send.captured = 0;
     let is_read = take_payload(scratch, skb).is_some();
     if !is_read {
         emit::counters(emitter)?.unreadable += 1;
@@ -135,16 +143,26 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
     if state.rule == 0 {
         return None;
     }
-    let id = emit::new_id(emitter);
     let mut last = last_sender(receiving);
-    if last.is_none() {
-        let _ = WANTED.insert(receiving.sk, id, 0);
-        last = last_sender(receiving);
+    match last {
+        Some(last) if last.is_wanted == 0 => return None,
+        None if task::is_filtering() => {
+            // Who sent it decides whether it is wanted, and is not known yet.
+            emit::counters(emitter)?.undecided += 1;
+            return None;
+        }
+        _ => {}
     }
-    if last.is_none() && task::is_filtering() {
-        // Who sent it decides whether it is wanted, and can't be known.
-        let _ = WANTED.remove(receiving.sk);
-        return None;
+    let id = emit::new_id(emitter);
+    let socket_inode = receiving.send.socket_inode;
+    // A socket without an inode number is closed: its sender returned long ago.
+    if last.is_none() && socket_inode != 0 {
+        let wanted = Wanted {
+            id,
+            inode: socket_inode,
+        };
+        let _ = WANTED.insert(receiving.sk, wanted, 0);
+        last = last_sender(receiving);
     }
     announce_receiver(ctx, emitter, scratch, &key, state);
     cgroup::announce(ctx, emitter, scratch);
@@ -213,10 +231,9 @@ fn last_sender(receiving: &Receiving) -> Option<&'static LastSender> {
     if inode != 0 && last.inode != inode {
         return None;
     }
-    if receiving.told.flags & DEQUEUE_CREDENTIALS != 0
-        && receiving.told.pid != last.task.tgid
-        && inode == 0
-    {
+    // A closed socket has no inode number any more; then the credentials have to agree.
+    let is_told = receiving.told.flags & DEQUEUE_CREDENTIALS != 0;
+    if inode == 0 && (!is_told || receiving.told.pid != last.task.tgid) {
         return None;
     }
     Some(last)

@@ -435,10 +435,18 @@ pub struct Losses {
     /// Datagrams whose dequeue will not be recognised because too many were queued at once.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub queued_full: u64,
-    /// Datagrams for which kernel memory could not be read.
+    /// Datagrams whose payload could not be read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unreadable: u64,
-    /// Program runs that the kernel skipped; absent where the kernel doesn't count them.
+    /// Calls whose end no program saw: what became of them is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub returns_missed: u64,
+    /// Datagrams left out because `--pid` or `--cgroup` asked who sent them, which was not known yet
+    /// (tracepoints plan).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undecided: u64,
+    /// Program runs that the kernel skipped; absent where the kernel doesn't count them. Not a loss
+    /// by itself: most are of traffic that isn't selected, or made good by a second program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs_skipped: Option<u64>,
     /// Records that could not be decoded: a defect of notify-trace.
@@ -459,7 +467,9 @@ impl Losses {
             calls_full,
             queued_full,
             unreadable,
-            programs_skipped,
+            returns_missed,
+            undecided,
+            programs_skipped: _,
             undecodable,
             join_evicted,
         } = *self;
@@ -468,7 +478,8 @@ impl Losses {
             + calls_full
             + queued_full
             + unreadable
-            + programs_skipped.unwrap_or(0)
+            + returns_missed
+            + undecided
             + undecodable
             + join_evicted
             > 0

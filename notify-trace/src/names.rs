@@ -97,6 +97,13 @@ impl<K: Eq + Hash + Copy, V> Recent<K, V> {
         self.young.get(key)
     }
 
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        if let Some(value) = self.old.remove(key) {
+            self.insert(*key, value);
+        }
+        self.young.get_mut(key)
+    }
+
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }

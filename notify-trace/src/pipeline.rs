@@ -19,6 +19,7 @@ use crate::join::{Context as JoinContext, Join, JoinConfig};
 use crate::order::Order;
 use crate::probe::error::AttachError;
 use crate::probe::load::{self, LoadOptions, Loaded, SELF_TEST_RULE};
+use crate::probe::plan;
 use crate::probe::ring::Rings;
 use crate::probe::self_test;
 use crate::select::Rules;
@@ -35,6 +36,15 @@ const PENDING_AFTER_NS: u64 = 250_000_000;
 
 /// Most notifications that are open at once.
 const MAX_OPEN: usize = 65_536;
+
+const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
+
+/// How often the rings are read after everything is detached, a millisecond apart, while records
+/// are missing that were written.
+const LAST_DRAINS: usize = 100;
+
+/// How old the offset of the wall clock may be: a clock that is set is noticed after this time.
+const CLOCK_AGE_NS: u64 = 100_000_000;
 
 /// Losses that leave no gap in the rings are looked for when something was read, at most this often.
 const LOSS_CHECK_NS: u64 = 1_000_000_000;
@@ -111,28 +121,32 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
 
     let mut report = Report::default();
     let mut command = Running::start(&settings.command)?;
-    let mut end = settings.duration.map(|duration| Instant::now() + duration);
+    let mut end = settings
+        .duration
+        .and_then(|duration| Instant::now().checked_add(duration));
+    let mut is_busy = false;
     loop {
         let wake = earliest(end, stages.deadline());
         tokio::select! {
             biased;
             signal = stop.recv() => {
                 if command.is_running() {
-                    command.forward(signal.unwrap_or(libc_sigterm()));
+                    command.forward(signal.unwrap_or(SIGTERM));
                 } else {
                     break;
                 }
             }
             status = command.wait() => {
                 report.command = Some(status.context("cannot wait for the command")?);
-                let settled = Instant::now() + settings.settle;
-                end = Some(end.map_or(settled, |end| end.min(settled)));
+                end = earliest(end, Instant::now().checked_add(settings.settle));
             }
-            ready = rings.readable() => ready?,
-            () = sleep_until(wake) => {}
+            () = tokio::task::yield_now(), if is_busy => {}
+            ready = rings.readable(), if !is_busy => ready?,
+            () = sleep_until(wake), if !is_busy => {}
         }
         let drained_ns = clock::now();
-        rings.drain(|bytes| stages.take(&bytes))?;
+        let records = rings.received().records;
+        rings.drain(|bytes| stages.take(&bytes));
         stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS));
         stages.show_losses(&loaded, &rings);
         loaded.print_kernel_log();
@@ -143,11 +157,30 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
+        // Whatever has come can't be passed on before the slack is over, so there is no use in
+        // being woken for each record meanwhile. The thread sleeps, not the task: a task would be
+        // woken by the event loop, which every record wakes.
+        is_busy = rings.received().records != records || stages.is_holding();
+        if is_busy {
+            std::thread::sleep(Duration::from_nanos(ORDER_SLACK_NS));
+        }
     }
 
-    // Nothing new from here on: what the rings hold is all there will be.
-    loaded.detach();
-    rings.drain(|bytes| stages.take(&bytes))?;
+    // The rings are read meanwhile, because detaching takes its time.
+    for &program in plan::programs_to_detach(loaded.plan.name) {
+        loaded.detach(program);
+        rings.drain(|bytes| stages.take(&bytes));
+    }
+    // A program may still be at its last record on another CPU.
+    for _ in 0..LAST_DRAINS {
+        let losses = stages.losses(&loaded);
+        let expected = Stages::attempts(&loaded) - losses.ring_full - losses.no_ring;
+        if rings.received().records >= expected {
+            break;
+        }
+        std::thread::sleep(Duration::from_nanos(ORDER_SLACK_NS));
+        rings.drain(|bytes| stages.take(&bytes));
+    }
     stages.finish();
     report.losses = stages.losses(&loaded);
     let summary = stages.summary(&loaded, &rings, report.losses.clone());
@@ -163,10 +196,6 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
         );
     }
     stages.into_result().map(|()| report)
-}
-
-const fn libc_sigterm() -> i32 {
-    rustix::process::Signal::TERM.as_raw()
 }
 
 /// The traced command.
@@ -241,6 +270,7 @@ struct Stages<'a> {
     order: Order<Record>,
     join: Join,
     clock: WallClock,
+    clock_taken_ns: u64,
     sink: &'a mut dyn Sink,
     failed: Option<io::Error>,
     tally: Tally,
@@ -264,6 +294,7 @@ impl<'a> Stages<'a> {
                 sees_queue: loaded.programs.contains(&Emitter::Queue),
             }),
             clock: WallClock::now(),
+            clock_taken_ns: clock::now(),
             sink,
             failed: None,
             tally: Tally::default(),
@@ -285,7 +316,10 @@ impl<'a> Stages<'a> {
 
     /// Passes on what is older than `before_ns`, and what is due.
     fn release(&mut self, before_ns: u64) {
-        self.clock = WallClock::now();
+        if before_ns.saturating_sub(self.clock_taken_ns) > CLOCK_AGE_NS {
+            self.clock = WallClock::now();
+            self.clock_taken_ns = before_ns;
+        }
         let Self {
             rules,
             count,
@@ -329,7 +363,7 @@ impl<'a> Stages<'a> {
         join.finish(&context, &mut out);
     }
 
-    /// When [`Self::release`] has something to do though no record comes.
+    /// When the join has something to pass on though no record comes.
     fn deadline(&self) -> Option<Instant> {
         let now_ns = clock::now();
         let in_order = (!self.order.is_empty()).then(|| now_ns + 2 * ORDER_SLACK_NS);
@@ -344,6 +378,11 @@ impl<'a> Stages<'a> {
         // A millisecond more, because timers are that coarse and may fire early.
         let wait_ns = at_ns.saturating_sub(now_ns) + ORDER_SLACK_NS;
         Some(Instant::now() + Duration::from_nanos(wait_ns))
+    }
+
+    /// Whether records wait for their turn.
+    fn is_holding(&self) -> bool {
+        !self.order.is_empty()
     }
 
     fn emit(&mut self, event: &Event) {
@@ -380,8 +419,20 @@ impl<'a> Stages<'a> {
             losses.calls_full += counters.calls_full;
             losses.queued_full += counters.queued_full;
             losses.unreadable += counters.unreadable;
+            losses.returns_missed += counters.returns_missed;
+            losses.undecided += counters.undecided;
         }
         losses
+    }
+
+    /// Records that the kernel programs tried to write.
+    fn attempts(loaded: &Loaded) -> u64 {
+        loaded
+            .counters()
+            .iter()
+            .flatten()
+            .map(|counters| counters.attempts)
+            .sum()
     }
 
     /// Shows what was lost since the last time, in the stream.
@@ -419,12 +470,7 @@ impl<'a> Stages<'a> {
             destroyed: tally.destroyed,
             open: tally.open(),
             connect_failed: tally.connect_failed,
-            records_attempted: loaded
-                .counters()
-                .iter()
-                .flatten()
-                .map(|counters| counters.attempts)
-                .sum(),
+            records_attempted: Self::attempts(loaded),
             records_received: rings.received().records,
             losses,
         }
@@ -481,16 +527,18 @@ const fn is_self_test(record: &Record) -> bool {
 /// What was lost since `before`.
 fn difference(now: &Losses, before: &Losses) -> Losses {
     Losses {
-        ring_full: now.ring_full - before.ring_full.min(now.ring_full),
-        no_ring: now.no_ring - before.no_ring.min(now.no_ring),
-        calls_full: now.calls_full - before.calls_full.min(now.calls_full),
-        queued_full: now.queued_full - before.queued_full.min(now.queued_full),
-        unreadable: now.unreadable - before.unreadable.min(now.unreadable),
+        ring_full: now.ring_full.saturating_sub(before.ring_full),
+        no_ring: now.no_ring.saturating_sub(before.no_ring),
+        calls_full: now.calls_full.saturating_sub(before.calls_full),
+        queued_full: now.queued_full.saturating_sub(before.queued_full),
+        unreadable: now.unreadable.saturating_sub(before.unreadable),
+        returns_missed: now.returns_missed.saturating_sub(before.returns_missed),
+        undecided: now.undecided.saturating_sub(before.undecided),
         programs_skipped: now
             .programs_skipped
             .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0))),
-        undecodable: now.undecodable - before.undecodable.min(now.undecodable),
-        join_evicted: now.join_evicted - before.join_evicted.min(now.join_evicted),
+        undecodable: now.undecodable.saturating_sub(before.undecodable),
+        join_evicted: now.join_evicted.saturating_sub(before.join_evicted),
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Datagram {
     pub(super) late: Option<LateSender>,
     /// When the receiver was closed with it in the queue.
     pub(super) destroyed_ns: Option<u64>,
+    /// The receiver was closed without it: it was read, and the record of that was lost.
+    pub(super) is_lost_track_of: bool,
     /// Since when only facts are awaited that delivery doesn't depend on.
     pub(super) complete_since_ns: Option<u64>,
     pub(super) class: Option<String>,
@@ -94,8 +96,9 @@ impl Datagram {
         }
     }
 
-    /// The receiver was closed; whether that destroyed the datagram.
-    pub(super) fn close(&mut self, closed_ns: u64, config: &JoinConfig) -> bool {
+    /// The receiver was closed; whether that says something of the datagram. `left` counts what
+    /// was still in the queue: those were destroyed, others must have been read before.
+    pub(super) fn close(&mut self, closed_ns: u64, left: &mut u32, config: &JoinConfig) -> bool {
         let was_queued = self.outcome.is_some_and(|outcome| {
             let queued_ns = match outcome.queued_ns {
                 0 if config.sees_queue => return false,
@@ -104,10 +107,16 @@ impl Datagram {
             };
             outcome.ret >= 0 && queued_ns <= closed_ns
         });
-        if self.dequeue.is_some() || self.destroyed_ns.is_some() || !was_queued {
+        let is_known = self.destroyed_ns.is_some() || self.is_lost_track_of;
+        if self.dequeue.is_some() || is_known || !was_queued {
             return false;
         }
-        self.destroyed_ns = Some(closed_ns);
+        if *left == 0 {
+            self.is_lost_track_of = true;
+        } else {
+            *left -= 1;
+            self.destroyed_ns = Some(closed_ns);
+        }
         true
     }
 
@@ -119,6 +128,7 @@ impl Datagram {
         match self.outcome {
             Some(outcome) if outcome.ret < 0 => DeliveryState::Failed,
             _ if self.destroyed_ns.is_some() => DeliveryState::Destroyed,
+            _ if self.is_lost_track_of => DeliveryState::Unknown,
             Some(outcome) if outcome.queued_ns == 0 && config.sees_queue => DeliveryState::Filtered,
             Some(_) => DeliveryState::Queued,
             None if config.sees_results => DeliveryState::Sending,
@@ -134,6 +144,7 @@ impl Datagram {
         let pending_ns = opened_ns.saturating_add(config.pending_after_ns);
         match self.state(config) {
             DeliveryState::Failed | DeliveryState::Destroyed => Due::Now,
+            DeliveryState::Unknown if self.is_lost_track_of => Due::Now,
             DeliveryState::Delivered => {
                 let since_ns = *self.complete_since_ns.get_or_insert(now_ns);
                 let wait_ns = if config.sees_results && self.outcome.is_none() {

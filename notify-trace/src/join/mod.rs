@@ -91,13 +91,21 @@ pub struct Join {
     refusals: Refusals,
     /// Ids of datagrams that nothing more is wanted of.
     done: Recent<u64, ()>,
-    /// Inode numbers of closed receivers, and when they were closed.
-    closed: Recent<u64, u64>,
+    /// Closed receivers by inode number.
+    closed: Recent<u64, Closed>,
     counters: Counters,
     /// How many datagrams have got a number.
     numbered: u64,
     /// The latest time heard of.
     now_ns: u64,
+}
+
+/// A receiver that was closed.
+#[derive(Debug)]
+struct Closed {
+    time_ns: u64,
+    /// How many datagrams were left in its queue, less those known to be among them.
+    left: u32,
 }
 
 /// What becomes of a datagram in the table.
@@ -218,10 +226,10 @@ impl Join {
             return self.settle(id, datagram, Fate::Keep(Some(deadline)));
         }
         let mut new_fact_ns = new_fact_ns;
-        if let Some(&closed_ns) = self.closed.get(&datagram.receiver_inode())
-            && datagram.close(closed_ns, &self.config)
+        if let Some(closed) = self.closed.get_mut(&datagram.receiver_inode())
+            && datagram.close(closed.time_ns, &mut closed.left, &self.config)
         {
-            new_fact_ns = Some(closed_ns);
+            new_fact_ns = Some(closed.time_ns);
         }
         if datagram.told.is_some() {
             if let Some(time_ns) = new_fact_ns {

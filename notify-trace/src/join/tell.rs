@@ -4,7 +4,7 @@ use notify_trace_common::record::{ConnectFailed, ReceiverClosed};
 
 use super::build::Build;
 use super::datagram::{self, Datagram, Told};
-use super::{Context, Counters, Join};
+use super::{Closed, Context, Counters, Join};
 use crate::event::{DeliveryState, Event};
 
 impl Join {
@@ -119,13 +119,28 @@ impl Join {
         ctx: &Context<'_>,
         out: &mut impl FnMut(Event),
     ) {
+        let time_ns = closed.header.time_ns;
+        let ids = self.table.sent_to(closed.inode);
+        // A length that could not be read leaves it open how many: then all that are not known to
+        // have been read.
+        let mut left = closed.queue_len;
+        let mut told_of = Vec::new();
+        // A queue is emptied from its front, so what is left in it came last.
+        for id in ids.into_iter().rev() {
+            let mut datagram = self.table.take(id);
+            if datagram.close(time_ns, &mut left, &self.config) {
+                told_of.push(id);
+            }
+            let deadline_ns = datagram.deadline_ns;
+            self.table.put(id, datagram, deadline_ns);
+        }
         // A socket whose number is unknown is nobody's receiver.
         if closed.inode != 0 {
-            self.closed.insert(closed.inode, closed.header.time_ns);
+            self.closed.insert(closed.inode, Closed { time_ns, left });
         }
-        for id in self.table.sent_to(closed.inode) {
+        for id in told_of.into_iter().rev() {
             let datagram = self.table.take(id);
-            self.look_again(id, datagram, None, ctx, out);
+            self.look_again(id, datagram, Some(time_ns), ctx, out);
         }
         let name = self.names.receiver(closed.inode);
         let address = name.map(|name| &*name.address);

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, LpmTrie, MapData, PerCpuArray, PerfEventArray};
-use aya::programs::{FExit, KProbe, Program, ProgramError, RawTracePoint};
+use aya::programs::{FExit, Program, ProgramError, RawTracePoint};
 use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
-use notify_trace_common::limits::{Counters, EMITTER_COUNT, Emitter};
+use notify_trace_common::limits::{COUNTER_FIELDS, Counters, EMITTER_COUNT, Emitter};
 
 use crate::event::{Plan, PlanName};
 use crate::probe::btf::Btf;
@@ -55,7 +55,7 @@ pub struct Loaded {
     pub programs: Vec<Emitter>,
     /// What can't be told on this kernel, each a sentence.
     pub warnings: Vec<String>,
-    /// The last word on skipped runs, once the programs are detached.
+    /// Skipped runs of the programs that were detached.
     skipped: Option<u64>,
     #[cfg(feature = "kernel-log")]
     log: crate::probe::kernel_log::KernelLog,
@@ -114,7 +114,14 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     loader.override_global("FILTER_CGROUPS", &filter_cgroups, true);
     let cpus = u32::try_from(possible_cpus()).unwrap_or(u32::MAX);
     // An LRU hash hands its entries out to CPUs in batches of 128.
-    for map in ["QUEUED", "RECEIVERS", "CGROUPS_SEEN", "SENDERS"] {
+    for map in [
+        "QUEUED",
+        "RECEIVERS",
+        "CGROUPS_SEEN",
+        "SENDERS",
+        "LAST_SENDERS",
+        "WANTED",
+    ] {
         loader.map_max_entries(map, 16_384.max(cpus.saturating_mul(256)));
     }
     if options.plan == Some(PlanName::Tracepoints) || options.plan.is_none() {
@@ -209,54 +216,76 @@ impl Loading {
         Ok(PerfEventArray::try_from(map)?)
     }
 
-    /// Tries what this kernel can do, chooses a plan and attaches it.
+    /// Tries what this kernel can do, chooses a plan and attaches it. If a program that the plan
+    /// can't do without is refused, that is a fact too, and the next plan is tried.
     ///
     /// # Errors
     /// See [`AttachError`].
     pub fn attach(mut self, forced: Option<PlanName>) -> Result<Loaded, AttachError> {
-        let facts = self.find_facts(forced)?;
-        let choice = plan::choose(&facts, forced).map_err(AttachError::NoPlan)?;
+        let mut facts = self.find_facts(forced)?;
+        loop {
+            let choice = plan::choose(&facts, forced).map_err(AttachError::NoPlan)?;
+            let (attached, limits) = match self.attach_plan(choice.name)? {
+                Ok(attached) => attached,
+                Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
+                    facts.kprobe = Some(Err(refusal));
+                    facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
+                    continue;
+                }
+                Err(refusal) => {
+                    return Err(AttachError::NoPlan(plan::NoPlan {
+                        tried: vec![("a program that the plan can't do without", refusal)],
+                    }));
+                }
+            };
+            return Ok(Loaded {
+                #[cfg(feature = "kernel-log")]
+                log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
+                ebpf: self.ebpf,
+                plan: Plan {
+                    name: choice.name,
+                    reason: choice.reason,
+                    limits,
+                    programs: attached
+                        .iter()
+                        .map(|program| (program.program().to_owned(), program.target().to_owned()))
+                        .collect(),
+                },
+                programs: attached,
+                warnings: self.warnings,
+                skipped: None,
+            });
+        }
+    }
+
+    /// Attaches the programs of a plan, and nothing else. The inner error is the refusal of a
+    /// program that the plan can't do without.
+    #[expect(clippy::type_complexity, reason = "used once")]
+    fn attach_plan(
+        &mut self,
+        name: PlanName,
+    ) -> Result<Result<(Vec<Emitter>, Vec<String>), String>, AttachError> {
         let mut attached = Vec::new();
-        let mut limits: Vec<String> = plan::limits(choice.name)
+        let mut limits: Vec<String> = plan::limits(name)
             .iter()
             .map(|limit| (*limit).to_owned())
             .collect();
-        for &program in plan::programs(choice.name) {
-            match self.try_program(program) {
-                Ok(()) => attached.push(program),
-                Err(error) => match plan::limit_without(program) {
-                    Some(limit) => {
-                        limits.push(format!("{limit} ({}: {error:#})", program.target()));
-                    }
-                    None => {
-                        return Err(refused_program(program, error));
-                    }
-                },
-            }
-        }
-        // What was only tried, and is not of the plan.
+        // What was tried before, and is not of this plan.
         for program in Emitter::ALL {
-            if !plan::programs(choice.name).contains(&program) {
-                self.drop_program(program);
+            if !plan::programs(name).contains(&program) {
+                drop_program(&mut self.ebpf, program);
             }
         }
-        Ok(Loaded {
-            #[cfg(feature = "kernel-log")]
-            log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
-            ebpf: self.ebpf,
-            plan: Plan {
-                name: choice.name,
-                reason: choice.reason,
-                limits,
-                programs: attached
-                    .iter()
-                    .map(|program| (program.program().to_owned(), program.target().to_owned()))
-                    .collect(),
-            },
-            programs: attached,
-            warnings: self.warnings,
-            skipped: None,
-        })
+        for &program in plan::programs(name) {
+            match (self.attempt(program)?, plan::limit_without(program)) {
+                (Ok(()), _) => attached.push(program),
+                (Err(error), Some(limit)) => {
+                    limits.push(format!("{limit} ({}: {error})", program.target()));
+                }
+                (Err(error), None) => return Ok(Err(format!("{}: {error}", program.target()))),
+            }
+        }
+        Ok(Ok((attached, limits)))
     }
 
     /// Tries, for real, what the plans differ in.
@@ -323,18 +352,6 @@ impl Loading {
             )),
         }
     }
-
-    fn drop_program(&mut self, emitter: Emitter) {
-        if let Some(program) = self.ebpf.program_mut(emitter.program()) {
-            // Not loaded: nothing to drop.
-            let _ = match program {
-                Program::KProbe(program) => KProbe::unload(program),
-                Program::FExit(program) => program.unload(),
-                Program::RawTracePoint(program) => program.unload(),
-                _ => Ok(()),
-            };
-        }
-    }
 }
 
 impl Loaded {
@@ -344,24 +361,19 @@ impl Loaded {
     /// If the kernel does not let the map be read.
     pub fn counters(&self) -> anyhow::Result<[Counters; EMITTER_COUNT]> {
         let map = self.ebpf.map("COUNTERS").context("no map COUNTERS")?;
-        let map: PerCpuArray<_, [u64; 6]> = PerCpuArray::try_from(map)?;
+        let map: PerCpuArray<_, [u64; COUNTER_FIELDS]> = PerCpuArray::try_from(map)?;
         let mut sums = [Counters::default(); EMITTER_COUNT];
         for (index, sum) in (0_u32..).zip(&mut sums) {
             for cpu in map.get(&index, 0)?.iter() {
-                let [
-                    attempts,
-                    ring_full,
-                    ring_error,
-                    calls_full,
-                    queued_full,
-                    unreadable,
-                ] = *cpu;
-                sum.attempts += attempts;
-                sum.ring_full += ring_full;
-                sum.ring_error += ring_error;
-                sum.calls_full += calls_full;
-                sum.queued_full += queued_full;
-                sum.unreadable += unreadable;
+                let cpu: Counters = zerocopy::transmute!(*cpu);
+                sum.attempts += cpu.attempts;
+                sum.ring_full += cpu.ring_full;
+                sum.ring_error += cpu.ring_error;
+                sum.calls_full += cpu.calls_full;
+                sum.queued_full += cpu.queued_full;
+                sum.unreadable += cpu.unreadable;
+                sum.returns_missed += cpu.returns_missed;
+                sum.undecided += cpu.undecided;
             }
         }
         Ok(sums)
@@ -378,58 +390,40 @@ impl Loaded {
     /// since 6.7.
     #[must_use]
     pub fn programs_skipped(&self) -> Option<u64> {
-        if self.skipped.is_some() {
-            return self.skipped;
-        }
-        let of_program = |emitter: &Emitter| {
-            let program = self.ebpf.program(emitter.program())?;
-            let fd = program.fd().ok()?.as_fd().as_raw_fd();
-            recursion_misses(&std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
-        };
         self.programs
             .iter()
-            .filter_map(of_program)
-            .reduce(|sum, misses| sum + misses)
+            .filter_map(|program| self.skipped_runs(*program))
+            .chain(self.skipped)
+            .reduce(|sum, skipped| sum + skipped)
     }
 
-    /// Lets a process pass the filters for a while: the self-test's own.
-    ///
-    /// # Errors
-    /// If a map can't be written.
-    pub fn let_pass(&mut self, pid: u32, cgroup: Option<u64>) -> anyhow::Result<()> {
-        let mut pids: HashMap<_, u32, u8> = self.map("PIDS")?;
-        pids.insert(pid, 1, 0)?;
-        if let Some(cgroup) = cgroup {
-            let mut cgroups: HashMap<_, u64, u8> = self.map("CGROUPS")?;
-            cgroups.insert(cgroup, 1, 0)?;
-        }
-        Ok(())
+    fn skipped_runs(&self, program: Emitter) -> Option<u64> {
+        let fd = self
+            .ebpf
+            .program(program.program())?
+            .fd()
+            .ok()?
+            .as_fd()
+            .as_raw_fd();
+        recursion_misses(&std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
     }
 
-    /// The opposite of [`Self::let_pass`], unless the user named them.
+    /// Lets a process of the self-test pass the filters.
     ///
     /// # Errors
-    /// If a map can't be written.
-    pub fn let_pass_no_more(
-        &mut self,
-        pid: u32,
-        cgroup: Option<u64>,
-        options: &LoadOptions,
-    ) -> anyhow::Result<()> {
-        if !options.pids.contains(&pid) {
-            let mut pids: HashMap<_, u32, u8> = self.map("PIDS")?;
-            pids.remove(&pid)?;
-        }
-        if let Some(cgroup) = cgroup
-            && !options.cgroups.contains(&cgroup)
-        {
-            let mut cgroups: HashMap<_, u64, u8> = self.map("CGROUPS")?;
-            cgroups.remove(&cgroup)?;
-            let mut seen: HashMap<_, u64, u32> = self.map("CGROUPS_SEEN")?;
-            // Not there, if no record named it.
-            let _ = seen.remove(&cgroup);
-        }
-        Ok(())
+    /// If the map can't be written.
+    pub fn let_pass(&mut self, pid: u32) -> anyhow::Result<()> {
+        let mut own: HashMap<_, u32, u8> = self.map("OWN")?;
+        Ok(own.insert(pid, 1, 0)?)
+    }
+
+    /// The opposite of [`Self::let_pass`].
+    ///
+    /// # Errors
+    /// If the map can't be written.
+    pub fn let_pass_no_more(&mut self, pid: u32) -> anyhow::Result<()> {
+        let mut own: HashMap<_, u32, u8> = self.map("OWN")?;
+        Ok(own.remove(&pid)?)
     }
 
     fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
@@ -443,17 +437,25 @@ impl Loaded {
         M::try_from(map).with_context(|| format!("map {name}"))
     }
 
-    /// Detaches every program, so that nothing more is written; the maps stay readable.
-    pub fn detach(&mut self) {
-        self.skipped = self.programs_skipped();
-        for (_, program) in self.ebpf.programs_mut() {
-            let _ = match program {
-                Program::KProbe(program) => program.unload(),
-                Program::FExit(program) => program.unload(),
-                Program::RawTracePoint(program) => program.unload(),
-                _ => Ok(()),
-            };
+    /// Detaches a program; the maps stay readable.
+    pub fn detach(&mut self, program: Emitter) {
+        // The last word of a program whose runs the kernel counts.
+        if let Some(skipped) = self.skipped_runs(program) {
+            self.skipped = Some(self.skipped.unwrap_or(0) + skipped);
         }
+        drop_program(&mut self.ebpf, program);
+    }
+}
+
+fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {
+    if let Some(program) = ebpf.program_mut(emitter.program()) {
+        // Not loaded: nothing to drop.
+        let _ = match program {
+            Program::KProbe(program) => program.unload(),
+            Program::FExit(program) => program.unload(),
+            Program::RawTracePoint(program) => program.unload(),
+            _ => Ok(()),
+        };
     }
 }
 

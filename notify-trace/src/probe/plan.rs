@@ -154,6 +154,35 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
     }
 }
 
+/// The programs of a plan in the order to detach them, so that what is still attached draws no wrong
+/// conclusion: first what begins a datagram's way, then what says how it ended, last what it would
+/// say that from.
+#[must_use]
+pub const fn programs_to_detach(name: PlanName) -> &'static [Emitter] {
+    match name {
+        PlanName::Full | PlanName::NoTrampolines => &[
+            Emitter::SendEntry,
+            Emitter::SendExitTrampoline,
+            Emitter::SendExitProbe,
+            Emitter::Release,
+            Emitter::CopyEntry,
+            Emitter::CopyReturn,
+            Emitter::Queue,
+            Emitter::ConnectEntry,
+            Emitter::ConnectReturn,
+            Emitter::DequeueEntry,
+            Emitter::DequeueReturn,
+            Emitter::Exit,
+        ],
+        PlanName::Tracepoints => &[
+            Emitter::TraceCopy,
+            Emitter::TraceReceive,
+            Emitter::TraceSend,
+            Emitter::Exit,
+        ],
+    }
+}
+
 /// What can't be known without a program; `None`: nothing works without it.
 #[must_use]
 pub const fn limit_without(program: Emitter) -> Option<&'static str> {
@@ -165,8 +194,8 @@ pub const fn limit_without(program: Emitter) -> Option<&'static str> {
         }
         Emitter::ConnectReturn | Emitter::ConnectEntry => Some("failed connects"),
         Emitter::Queue => Some(
-            "receivers other than by the sender's spelling, queueing times, drops by a receiver's \
-             filter",
+            "deliveries, closed receivers, receivers other than by the sender's spelling, queueing \
+             times, drops by a receiver's filter",
         ),
         Emitter::SendExitTrampoline => Some("some results while many senders are blocked"),
         Emitter::SendEntry
@@ -253,6 +282,19 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("kprobes: EPERM") && error.contains("raw tracepoints: EPERM"));
+    }
+
+    #[test]
+    fn whatever_is_attached_is_detached() {
+        for name in [
+            PlanName::Full,
+            PlanName::NoTrampolines,
+            PlanName::Tracepoints,
+        ] {
+            for program in programs(name) {
+                assert!(programs_to_detach(name).contains(program), "{program:?}");
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
 use aya::maps::{MapData, PerfEventArray};
 use bytes::{Bytes, BytesMut};
 use notify_trace_common::limits::EMITTER_COUNT;
+use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -174,37 +175,53 @@ impl Rings {
 
     /// Reads all that the rings hold, ring by ring, and gives each record away with its number in
     /// order per ring. Afterwards, CPUs that have come or gone are followed.
-    ///
-    /// # Errors
-    /// If a new CPU's ring can't be opened.
-    pub fn drain(&mut self, mut give: impl FnMut(Bytes)) -> Result<()> {
+    pub fn drain(&mut self, mut give: impl FnMut(Bytes)) {
         for ring in &mut self.rings {
             drain_ring(ring, &mut self.chunk, &mut self.received, &mut give);
         }
-        self.follow_hotplug(&mut give)
+        self.follow_hotplug(&mut give);
     }
 
-    fn follow_hotplug(&mut self, give: &mut impl FnMut(Bytes)) -> Result<()> {
+    /// Gives each CPU that has come a ring, and takes it from those that have gone. A ring that the
+    /// kernel refuses is not a reason to end: what has nowhere to go is counted.
+    fn follow_hotplug(&mut self, give: &mut impl FnMut(Bytes)) {
         let mut message = [0_u8; 8192];
+        let mut has_changed = false;
         while let Some(socket) = &self.hotplug {
-            let Ok((length, _)) =
-                rustix::net::recv(socket.get_ref(), &mut message, RecvFlags::DONTWAIT)
-            else {
-                break;
-            };
-            match parse_uevent(&message[..length.min(message.len())]) {
-                Some(CpuEvent::Online(cpu)) => self.add(cpu)?,
-                Some(CpuEvent::Offline(cpu)) => {
-                    if let Some(at) = self.rings.iter().position(|ring| ring.cpu == cpu) {
-                        let mut ring = self.rings.swap_remove(at);
-                        drain_ring(&mut ring, &mut self.chunk, &mut self.received, give);
-                        self.retired.push((cpu, ring.sequence));
+            match rustix::net::recv(socket.get_ref(), &mut message, RecvFlags::DONTWAIT) {
+                Ok((length, _)) => match parse_uevent(&message[..length.min(message.len())]) {
+                    Some(CpuEvent::Offline(cpu)) => {
+                        // It may be back already, but its ring is dead.
+                        self.retire(|ring| ring.cpu == cpu, give);
+                        has_changed = true;
                     }
+                    Some(CpuEvent::Online) => has_changed = true,
+                    None => {}
+                },
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                // Events were lost (ENOBUFS): look for oneself.
+                Err(_) => {
+                    has_changed = true;
+                    break;
                 }
-                None => {}
             }
         }
-        Ok(())
+        if has_changed && let Ok(online) = aya::util::online_cpus() {
+            self.retire(|ring| !online.contains(&ring.cpu), give);
+            for cpu in online {
+                let _ = self.add(cpu);
+            }
+        }
+    }
+
+    /// Empties and closes rings; their CPUs' numbers are kept.
+    fn retire(&mut self, is_gone: impl Fn(&Ring) -> bool, give: &mut impl FnMut(Bytes)) {
+        while let Some(at) = self.rings.iter().position(&is_gone) {
+            let mut ring = self.rings.swap_remove(at);
+            drain_ring(&mut ring, &mut self.chunk, &mut self.received, give);
+            self.retired.push((ring.cpu, ring.sequence));
+        }
     }
 }
 
@@ -260,7 +277,7 @@ fn emitter_and_number(record: &[u8]) -> Option<(u16, u64)> {
 }
 
 enum CpuEvent {
-    Online(u32),
+    Online,
     Offline(u32),
 }
 
@@ -271,7 +288,7 @@ fn parse_uevent(message: &[u8]) -> Option<CpuEvent> {
     let (action, path) = std::str::from_utf8(first).ok()?.split_once('@')?;
     let cpu = path.strip_prefix("/devices/system/cpu/cpu")?.parse().ok()?;
     match action {
-        "online" => Some(CpuEvent::Online(cpu)),
+        "online" => Some(CpuEvent::Online),
         "offline" => Some(CpuEvent::Offline(cpu)),
         _ => None,
     }
@@ -319,7 +336,7 @@ mod tests {
     #[test]
     fn cpus_that_come_and_go_are_recognised() {
         let online = b"online@/devices/system/cpu/cpu3\0ACTION=online\0";
-        assert!(matches!(parse_uevent(online), Some(CpuEvent::Online(3))));
+        assert!(matches!(parse_uevent(online), Some(CpuEvent::Online)));
         let offline = b"offline@/devices/system/cpu/cpu12\0";
         assert!(matches!(parse_uevent(offline), Some(CpuEvent::Offline(12))));
         assert!(parse_uevent(b"add@/devices/pci0000:00\0").is_none());

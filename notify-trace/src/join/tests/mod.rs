@@ -13,7 +13,9 @@ use records::{
 
 use super::*;
 use crate::event::{DeliveryState, Errno, SendResult, Unknown};
-use notify_trace_common::record::{Header, Outcome, SEND_CONNECTED, SEND_NOT_COPIED, Send};
+use notify_trace_common::record::{
+    Header, Outcome, ReceiverClosed, SEND_CONNECTED, SEND_NOT_COPIED, Send,
+};
 
 #[test]
 fn it_is_passed_on_when_result_and_dequeue_are_known() {
@@ -215,6 +217,35 @@ fn closing_the_receiver_destroys_what_is_in_its_queue() {
 }
 
 #[test]
+fn a_close_destroys_no_more_than_was_left_in_the_queue_and_that_came_last() {
+    let mut scene = Scene::new(FULL);
+    for id in 1..=3 {
+        scene.push(send(id, (100 + id) * MS));
+        scene.push(outcome(id, (100 + id) * MS + US, 7));
+    }
+    scene.push(ReceiverClosed {
+        queue_len: 1,
+        ..closed(MANAGER, 110 * MS)
+    });
+    let states: Vec<_> = scene
+        .take()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Send(send) => Some((send.id, send.delivery.state)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (1, DeliveryState::Unknown),
+            (2, DeliveryState::Unknown),
+            (3, DeliveryState::Destroyed)
+        ]
+    );
+}
+
+#[test]
 fn a_result_that_comes_after_the_close_tells_whether_it_was_queued_before() {
     let mut scene = Scene::new(FULL);
     scene.push(send(1, 100 * MS));
@@ -347,6 +378,6 @@ fn exits_connects_and_closes_pass_through() {
     assert_eq!(exit.time.to_string(), "2001-09-09T01:46:40.001Z");
     assert_eq!(connect.error.name.as_deref(), Some("ECONNREFUSED"));
     assert_eq!(connect.class, "systemd");
-    assert_eq!(close.receiver.queue_length, Some(1));
+    assert_eq!(close.receiver.queue_length, Some(2));
     assert_eq!(scene.counters().connect_failed, 1);
 }

@@ -120,7 +120,7 @@ pub(super) fn closed(inode: u64, time_ns: u64) -> ReceiverClosed {
         header: header(0, time_ns),
         closer: task(1, "systemd"),
         inode,
-        queue_len: 1,
+        queue_len: 2,
         rule: 1,
     }
 }

@@ -65,23 +65,25 @@ pub(super) fn summary(summary: &Summary) -> Vec<String> {
     }
 
     let records = count(summary.records_received, "record", "records");
-    let uncounted = match summary.losses.programs_skipped {
-        Some(_) => "",
-        None => " (skipped program runs: not counted by this kernel)",
+    // Not a loss by itself: see `Losses::programs_skipped`.
+    let skipped = match summary.losses.programs_skipped {
+        Some(0) => String::new(),
+        Some(runs) => {
+            let runs = count(runs, "program run", "program runs");
+            format!(" ({runs} skipped by the kernel)")
+        }
+        None => " (skipped program runs: not counted by this kernel)".to_owned(),
     };
     let missing = summary
         .records_attempted
         .saturating_sub(summary.records_received);
     let losses = if summary.losses.any() {
-        format!("LOST: {}{uncounted}", losses(&summary.losses))
+        format!("LOST: {}{skipped}", losses(&summary.losses))
     } else if missing > 0 {
         let missing = count(missing, "record", "records");
-        format!(
-            "LOST: {missing} of {}{uncounted}",
-            summary.records_attempted
-        )
+        format!("LOST: {missing} of {}{skipped}", summary.records_attempted)
     } else {
-        format!("nothing lost: {records} written, as many read{uncounted}")
+        format!("nothing lost: {records} written, as many read{skipped}")
     };
     vec![counts, losses]
 }
@@ -94,7 +96,9 @@ pub(super) fn losses(losses: &Losses) -> String {
         calls_full,
         queued_full,
         unreadable,
-        programs_skipped,
+        returns_missed,
+        undecided,
+        programs_skipped: _,
         undecodable,
         join_evicted,
     } = *losses;
@@ -118,17 +122,13 @@ pub(super) fn losses(losses: &Losses) -> String {
             "dequeues",
             "not recognised, too many queued at once",
         ),
+        (unreadable, "payload", "payloads", "that could not be read"),
+        (returns_missed, "call", "calls", "whose end was not seen"),
         (
-            unreadable,
+            undecided,
             "datagram",
             "datagrams",
-            "with unreadable kernel memory",
-        ),
-        (
-            programs_skipped.unwrap_or(0),
-            "program run",
-            "program runs",
-            "skipped by the kernel",
+            "left out, the sender that a filter asks for not being known yet",
         ),
         (
             undecodable,

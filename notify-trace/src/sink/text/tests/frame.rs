@@ -88,7 +88,7 @@ fn the_summary_counts_and_says_what_was_lost() {
             .last(),
         Some(
             "# LOST: 2 records for want of room in a ring (--ring-size); \
-             1 program run skipped by the kernel; 3 notifications given up, too many open at once"
+             3 notifications given up, too many open at once (1 program run skipped by the kernel)"
         )
     );
     assert_eq!(
