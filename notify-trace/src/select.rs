@@ -292,50 +292,67 @@ fn entries_of_glob(glob: &[u8]) -> Vec<Entry> {
 }
 
 /// `*` is any run of bytes but `/`, `**` any run at all, `?` any byte but `/`, and a leading `**/`
-/// also nothing. Linear in space, and in time for the globs that occur: at most one retry point is
-/// kept for each kind of star.
+/// also nothing. Without allocation: whatever does not fit is tried again from the last star, which
+/// takes one byte more; a single star that would have to take a `/` gives way to the last double one.
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     if let Some(rest) = glob.strip_prefix(b"**/")
-        && glob_matches(rest, text)
+        && matches_here(rest, text)
     {
         return true;
     }
-    // Set of positions in the glob that the text so far can have led to.
-    let mut reached = vec![false; glob.len() + 1];
-    reached[0] = true;
-    close_over_stars(glob, &mut reached);
-    for &byte in text {
-        let mut next = vec![false; glob.len() + 1];
-        for (at, _) in reached
-            .iter()
-            .enumerate()
-            .filter(|(_, is_reached)| **is_reached)
-        {
-            match glob.get(at) {
-                Some(b'*') if glob.get(at + 1) == Some(&b'*') => next[at] = true,
-                Some(b'*') if byte != b'/' || is_second_star(glob, at) => next[at] = true,
-                Some(b'?') if byte != b'/' => next[at + 1] = true,
-                Some(&literal) if !is_wild(literal) && literal == byte => next[at + 1] = true,
-                _ => {}
+    matches_here(glob, text)
+}
+
+/// Where to go on if what follows a star does not fit: in the glob behind it, in the text at the
+/// byte that it takes next.
+#[derive(Clone, Copy)]
+struct Retry {
+    glob: usize,
+    text: usize,
+}
+
+fn matches_here(glob: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut here) = (0, 0);
+    let (mut single, mut double): (Option<Retry>, Option<Retry>) = (None, None);
+    loop {
+        match (glob.get(at), text.get(here)) {
+            (Some(b'*'), _) => {
+                if glob.get(at + 1) == Some(&b'*') {
+                    at += 2;
+                    double = Some(Retry {
+                        glob: at,
+                        text: here,
+                    });
+                    single = None;
+                } else {
+                    at += 1;
+                    single = Some(Retry {
+                        glob: at,
+                        text: here,
+                    });
+                }
+                continue;
             }
+            (None, None) => return true,
+            (Some(&want), Some(&have)) if want == have || (want == b'?' && have != b'/') => {
+                at += 1;
+                here += 1;
+                continue;
+            }
+            _ => {}
         }
-        close_over_stars(glob, &mut next);
-        reached = next;
+        let can_take = |retry: &Retry| text.get(retry.text).is_some_and(|byte| *byte != b'/');
+        let retry = match (&mut single, &mut double) {
+            (Some(single), _) if can_take(single) => single,
+            (_, Some(double)) if double.text < text.len() => {
+                single = None;
+                double
+            }
+            _ => return false,
+        };
+        retry.text += 1;
+        (at, here) = (retry.glob, retry.text);
     }
-    reached[glob.len()]
-}
-
-/// A star may match nothing: whatever reaches it also reaches what follows it.
-fn close_over_stars(glob: &[u8], reached: &mut [bool]) {
-    for at in 0..glob.len() {
-        if reached[at] && glob[at] == b'*' {
-            reached[at + 1] = true;
-        }
-    }
-}
-
-fn is_second_star(glob: &[u8], at: usize) -> bool {
-    at > 0 && glob[at - 1] == b'*'
 }
 
 #[cfg(test)]
@@ -450,6 +467,31 @@ mod tests {
         assert!(glob_matches(b"/a/**/d", b"/a/b/c/d"));
         assert!(glob_matches(b"/a*", b"/a"));
         assert!(!glob_matches(b"/a?", b"/a/"));
+    }
+
+    /// The definition, as slow as it is plain.
+    fn matches_by_definition(glob: &[u8], text: &[u8]) -> bool {
+        match glob {
+            [] => text.is_empty(),
+            [b'*', b'*', rest @ ..] => {
+                (0..=text.len()).any(|taken| matches_by_definition(rest, &text[taken..]))
+            }
+            [b'*', rest @ ..] => (0..=text.len())
+                .take_while(|taken| !text[..*taken].contains(&b'/'))
+                .any(|taken| matches_by_definition(rest, &text[taken..])),
+            [want, rest @ ..] => text.split_first().is_some_and(|(have, text)| {
+                (want == have || (*want == b'?' && *have != b'/'))
+                    && matches_by_definition(rest, text)
+            }),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn globs_match_as_they_are_defined(glob in "[ab/*?]{0,7}", text in "[ab/]{0,9}") {
+            let (glob, text) = (glob.as_bytes(), text.as_bytes());
+            proptest::prop_assert_eq!(matches_here(glob, text), matches_by_definition(glob, text));
+        }
     }
 
     #[test]
