@@ -1,0 +1,116 @@
+//! The tests that need a kernel: one static program that is the guest's process 1, the driver, and
+//! every sender and receiver.
+//!
+//! ```text
+//! init ──▶ driver ──▶ agent ──JSON Lines──▶ shown ─┐
+//!            │                                     ├─▶ verify
+//!            └──▶ a case's process (stage) ──truth─┘
+//! ```
+//!
+//! Each case runs as a process of its own, sends to receivers that are processes of their own, and
+//! writes down what really happened. One agent sees all of it. When it has been stopped, everything
+//! it said is compared with the truth.
+//!
+//! On a development machine, as root:
+//! `notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]`.
+
+#![deny(unsafe_code)]
+
+mod cases;
+mod driver;
+mod init;
+mod need;
+mod pipe;
+mod plan;
+mod play;
+mod procfs;
+#[allow(unsafe_code, reason = "system calls that the standard library lacks")]
+mod raw;
+mod receiver;
+mod shown;
+mod small;
+mod stage;
+mod tracer;
+mod truth;
+mod verify;
+mod whole;
+
+use std::{env, fs, path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    driver::{Driver, Settings},
+    need::Home,
+};
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        init::run();
+    }
+    match dispatch() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("notify-trace-tests: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch() -> Result<ExitCode> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["driver"] => init::driver(),
+        ["stage", name, cgroup, dir] => {
+            play::stage(name, cgroup, Path::new(dir)).map(|()| ExitCode::SUCCESS)
+        }
+        ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
+        ["send", to, text, code] => small::send(to, text, code),
+        ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),
+        ["--native", ref options @ ..] => native(options),
+        _ => bail!(
+            "usage: notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]"
+        ),
+    }
+}
+
+/// On this very machine, in a private folder.
+fn native(options: &[&str]) -> Result<ExitCode> {
+    let root = env::temp_dir().join(format!("notify-trace-tests.{}", std::process::id()));
+    let mut settings = Settings {
+        agent: "notify-trace".into(),
+        plan: None,
+        only: None,
+        home: Home::Native,
+        with_flood: false,
+        root: root.clone(),
+    };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let mut value = || {
+            options
+                .next()
+                .map(|value| (*value).to_owned())
+                .context("a value is missing")
+        };
+        match *option {
+            "--agent" => settings.agent = value()?.into(),
+            "--plan" => settings.plan = Some(value()?),
+            "--only" => settings.only = Some(value()?),
+            "--flood" => settings.with_flood = true,
+            other => bail!("what is {other}?"),
+        }
+    }
+    settings.agent = fs::canonicalize(&settings.agent)
+        .with_context(|| format!("no agent at {}", settings.agent.display()))?;
+    fs::create_dir(&root).with_context(|| format!("could not create {}", root.display()))?;
+    let counts = Driver::new(settings).run();
+    fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))?;
+    println!("{counts}");
+    Ok(if counts.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

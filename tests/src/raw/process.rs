@@ -1,0 +1,257 @@
+//! Processes, namespaces, mounts, clocks.
+
+use std::{ffi::CString, fs, io, panic, path::Path, ptr};
+
+use libc::{c_int, c_ulong};
+
+use super::check;
+
+/// A signal to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGTERM`.
+    Terminate,
+    /// `SIGINT`.
+    Interrupt,
+    /// `SIGKILL`.
+    Kill,
+}
+
+/// Runs `act` in a new process; its return value is the exit code. Only a process with one thread
+/// can do that: locks that another thread holds would stay locked in the child for ever.
+pub fn fork(act: impl FnOnce() -> u8) -> io::Result<u32> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other(
+            "a process with several threads must not fork",
+        ));
+    }
+    // SAFETY: this process has one thread, so no lock can stay locked; the child never returns
+    // from here, so nothing of the parent's is dropped or written twice.
+    let pid = check(unsafe { libc::fork() })?;
+    if pid == 0 {
+        // Nobody is to be left over when a case ends early.
+        // SAFETY: PR_SET_PDEATHSIG takes a number.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as c_ulong, 0, 0, 0) };
+        let code = panic::catch_unwind(panic::AssertUnwindSafe(act)).unwrap_or(101);
+        exit_now(code);
+    }
+    u32::try_from(pid).map_err(io::Error::other)
+}
+
+/// Ends the process at once: no buffers are written, nothing is dropped.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+fn pid_of(pid: u32) -> io::Result<libc::pid_t> {
+    libc::pid_t::try_from(pid).map_err(io::Error::other)
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+fn end_of(status: c_int) -> End {
+    if libc::WIFSIGNALED(status) {
+        End::Signal(libc::WTERMSIG(status))
+    } else {
+        End::Code(libc::WEXITSTATUS(status))
+    }
+}
+
+/// Waits for a child and reaps it.
+pub fn wait(pid: u32) -> io::Result<End> {
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    check(unsafe { libc::waitpid(pid_of(pid)?, &raw mut status, 0) })?;
+    Ok(end_of(status))
+}
+
+/// Waits for any child and reaps it.
+pub fn wait_any() -> io::Result<(u32, End)> {
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    let pid = check(unsafe { libc::waitpid(-1, &raw mut status, 0) })?;
+    Ok((
+        u32::try_from(pid).map_err(io::Error::other)?,
+        end_of(status),
+    ))
+}
+
+/// Waits until a child has exited, and leaves it a zombie.
+pub fn wait_exited(pid: u32) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid `siginfo_t`, and it is valid for writing.
+    check(unsafe {
+        let mut information: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(
+            libc::P_PID,
+            pid,
+            &raw mut information,
+            libc::WEXITED | libc::WNOWAIT,
+        )
+    })?;
+    Ok(())
+}
+
+/// `kill(2)`.
+pub fn kill(pid: u32, signal: Signal) -> io::Result<()> {
+    let signal = match signal {
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Interrupt => libc::SIGINT,
+        Signal::Kill => libc::SIGKILL,
+    };
+    // SAFETY: no pointers.
+    check(unsafe { libc::kill(pid_of(pid)?, signal) })?;
+    Ok(())
+}
+
+/// Becomes another user, without any group or capability of before.
+pub fn become_user(uid: u32) -> io::Result<()> {
+    // SAFETY: null with length 0 empties the list of groups.
+    check(unsafe { libc::setgroups(0, ptr::null()) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresgid(uid, uid, uid) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresuid(uid, uid, uid) })?;
+    // A process that changed its user is not dumpable, and then its /proc/self is root's.
+    // SAFETY: PR_SET_DUMPABLE takes a number.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1 as c_ulong, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// `SIGKILL` to a whole process group.
+pub fn kill_group(leader: u32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::killpg(pid_of(leader)?, libc::SIGKILL) })?;
+    Ok(())
+}
+
+/// What to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// Children get a pid namespace of their own.
+    Pid,
+    /// Mounts made from now on are seen by this process only.
+    Mount,
+}
+
+/// `unshare(2)`.
+pub fn unshare(namespace: Namespace) -> io::Result<()> {
+    let flags = match namespace {
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Mount => libc::CLONE_NEWNS,
+    };
+    // SAFETY: no pointers.
+    check(unsafe { libc::unshare(flags) })?;
+    if namespace == Namespace::Mount {
+        let root = c"/";
+        let private = libc::MS_PRIVATE | libc::MS_REC;
+        // SAFETY: strings that end with NUL; null where this kind of mount has no argument.
+        check(unsafe {
+            libc::mount(
+                ptr::null(),
+                root.as_ptr(),
+                ptr::null(),
+                private,
+                ptr::null(),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt as _;
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Mounts a file system that needs no device.
+pub fn mount(kind: &str, at: &Path) -> io::Result<()> {
+    let (kind, at) = (CString::new(kind).map_err(io::Error::other)?, c_path(at)?);
+    // SAFETY: strings that end with NUL.
+    check(unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, ptr::null()) })?;
+    Ok(())
+}
+
+/// Makes a file or folder appear at another place too.
+pub fn bind_mount(from: &Path, at: &Path) -> io::Result<()> {
+    let (from, at) = (c_path(from)?, c_path(at)?);
+    // SAFETY: strings that end with NUL.
+    check(unsafe {
+        libc::mount(
+            from.as_ptr(),
+            at.as_ptr(),
+            ptr::null(),
+            libc::MS_BIND,
+            ptr::null(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Switches the machine off; returns only if that failed.
+pub fn power_off() -> io::Error {
+    // SAFETY: no pointers; whoever calls this wants all to end.
+    unsafe {
+        libc::sync();
+        libc::reboot(libc::RB_POWER_OFF);
+    }
+    io::Error::last_os_error()
+}
+
+/// `CLOCK_MONOTONIC`, the clock of the agent's times.
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writing. This clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
+/// `comm` of the calling thread.
+pub fn thread_name() -> io::Result<Vec<u8>> {
+    let mut name = [0_u8; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    check(unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr(), 0, 0, 0) })?;
+    Ok(name.iter().copied().take_while(|byte| *byte != 0).collect())
+}
+
+/// Sets `comm` of the calling thread, at most 15 bytes.
+pub fn set_thread_name(name: &str) -> io::Result<()> {
+    let name = CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: PR_SET_NAME reads up to the NUL.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) })?;
+    Ok(())
+}
+
+/// The calling thread's id in its own pid namespace.
+pub fn thread_number() -> i32 {
+    // SAFETY: no pointers.
+    unsafe { libc::gettid() }
+}
+
+/// Binds the calling thread to one CPU.
+pub fn run_on_cpu(cpu: usize) -> io::Result<()> {
+    // SAFETY: all zeroes is an empty set; CPU_SET checks that the number is within it.
+    check(unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    })?;
+    Ok(())
+}
+
+/// Bytes of a page.
+pub fn page_size() -> usize {
+    // SAFETY: no pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
