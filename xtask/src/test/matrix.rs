@@ -25,52 +25,55 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(600);
 const MEMORY: u32 = 1024;
 const LOG_LINES: usize = 60;
+/// Tells the guest which plan to test.
+const PLAN_WORD: &str = "notify-trace.plan=";
 
 /// One way of booting one kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boot {
     name: &'static str,
     series: &'static str,
-    word: Option<&'static str>,
+    words: &'static [&'static str],
     cpus: u32,
 }
 
-/// Every kernel as it comes, and one kernel preemptible everywhere and with many CPUs.
+/// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
+/// everywhere and with many CPUs, in the plan that is chosen there.
 const BOOTS: [Boot; 6] = [
     Boot {
         name: "5.10",
         series: "5.10",
-        word: None,
+        words: &[],
         cpus: 2,
     },
     Boot {
         name: "6.1",
         series: "6.1",
-        word: None,
+        words: &[],
         cpus: 2,
     },
     Boot {
         name: "6.12",
         series: TRIXIE.name,
-        word: None,
+        words: &["notify-trace.flood=1"],
         cpus: 2,
     },
     Boot {
         name: "6.12-preempt",
         series: TRIXIE.name,
-        word: Some("preempt=full"),
+        words: &["preempt=full", "notify-trace.plan=auto"],
         cpus: 2,
     },
     Boot {
         name: "6.12-16cpus",
         series: TRIXIE.name,
-        word: None,
+        words: &["notify-trace.plan=auto"],
         cpus: 16,
     },
     Boot {
         name: "7",
         series: "7",
-        word: None,
+        words: &[],
         cpus: 2,
     },
 ];
@@ -214,12 +217,15 @@ fn boot_one(
 }
 
 fn words(boot: &Boot, selection: &Selection) -> Vec<String> {
-    let mut words: Vec<String> = boot.word.into_iter().map(str::to_owned).collect();
-    words.extend(
-        selection
-            .plan
-            .map(|plan| format!("notify-trace.plan={plan}")),
-    );
+    // The user's choice of a plan wins over the boot's.
+    let is_chosen = |word: &&&str| selection.plan.is_none() || !word.starts_with(PLAN_WORD);
+    let mut words: Vec<String> = boot
+        .words
+        .iter()
+        .filter(is_chosen)
+        .map(|word| (*word).to_owned())
+        .collect();
+    words.extend(selection.plan.map(|plan| format!("{PLAN_WORD}{plan}")));
     words.extend(
         selection
             .only
