@@ -24,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Attach, and print each datagram sent to a notify socket until told to stop.
-    #[command(after_long_help = TRACE_EXAMPLES)]
+    #[command(after_long_help = format!("{TRACE_EXAMPLES}\n\n{}", exit::TABLE))]
     Trace(Box<TraceArgs>),
     /// The self-test's child: waits for the end of its input, sends one datagram, exits.
     #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
