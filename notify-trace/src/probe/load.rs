@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, MapData, PerCpuArray, PerfEventArray};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerfEventArray};
 use aya::programs::{FExit, Program, ProgramError, RawTracePoint};
 use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
-use notify_trace_common::limits::{COUNTER_FIELDS, Counters, EMITTER_COUNT, Emitter};
+use notify_trace_common::limits::{COUNTER_FIELDS, Counters, Emitter};
 
 use crate::event::{Plan, PlanName};
 use crate::probe::btf::Btf;
@@ -161,7 +161,7 @@ impl Loading {
         for (entry, rule) in entries {
             match entry {
                 Entry::Exact(bytes) => {
-                    let mut map: HashMap<_, [u8; 112], u32> = self.map("EXACT")?;
+                    let mut map: HashMap<_, [u8; 112], u32> = map_of(&mut self.ebpf, "EXACT")?;
                     map.insert(exact_key(&bytes), rule, 0)?;
                 }
                 Entry::Prefix(bytes) => self.insert_in_trie("PREFIXES", &bytes, rule)?,
@@ -170,31 +170,20 @@ impl Loading {
                     self.insert_in_trie("SUFFIXES", &reversed, rule)?;
                 }
                 Entry::Inode(inode) => {
-                    let mut map: HashMap<_, u64, u32> = self.map("INODES")?;
+                    let mut map: HashMap<_, u64, u32> = map_of(&mut self.ebpf, "INODES")?;
                     map.insert(inode, rule, 0)?;
                 }
             }
         }
         for pid in &options.pids {
-            let mut map: HashMap<_, u32, u8> = self.map("PIDS")?;
+            let mut map: HashMap<_, u32, u8> = map_of(&mut self.ebpf, "PIDS")?;
             map.insert(pid, 1, 0)?;
         }
         for cgroup in &options.cgroups {
-            let mut map: HashMap<_, u64, u8> = self.map("CGROUPS")?;
+            let mut map: HashMap<_, u64, u8> = map_of(&mut self.ebpf, "CGROUPS")?;
             map.insert(cgroup, 1, 0)?;
         }
         Ok(())
-    }
-
-    fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
-        &'a mut self,
-        name: &str,
-    ) -> anyhow::Result<M> {
-        let map = self
-            .ebpf
-            .map_mut(name)
-            .with_context(|| format!("no map {name}"))?;
-        M::try_from(map).with_context(|| format!("map {name}"))
     }
 
     fn insert_in_trie(&mut self, name: &str, bytes: &[u8], rule: u32) -> anyhow::Result<()> {
@@ -202,7 +191,7 @@ impl Loading {
         let (used, _) = data.split_at_mut(bytes.len().min(ADDRESS_MAX));
         used.copy_from_slice(&bytes[..used.len()]);
         let bits = u32::try_from(used.len() * 8)?;
-        let mut map: LpmTrie<_, [u8; ADDRESS_MAX], u32> = self.map(name)?;
+        let mut map: LpmTrie<_, [u8; ADDRESS_MAX], u32> = map_of(&mut self.ebpf, name)?;
         map.insert(&Key::new(bits, data), rule, 0)?;
         Ok(())
     }
@@ -355,28 +344,22 @@ impl Loading {
 }
 
 impl Loaded {
-    /// The counters of each program, summed over all CPUs.
+    /// What all programs have counted on all CPUs.
     ///
     /// # Errors
     /// If the kernel does not let the map be read.
-    pub fn counters(&self) -> anyhow::Result<[Counters; EMITTER_COUNT]> {
+    pub fn counters(&self) -> anyhow::Result<Counters> {
         let map = self.ebpf.map("COUNTERS").context("no map COUNTERS")?;
         let map: PerCpuArray<_, [u64; COUNTER_FIELDS]> = PerCpuArray::try_from(map)?;
-        let mut sums = [Counters::default(); EMITTER_COUNT];
-        for (index, sum) in (0_u32..).zip(&mut sums) {
-            for cpu in map.get(&index, 0)?.iter() {
-                let cpu: Counters = zerocopy::transmute!(*cpu);
-                sum.attempts += cpu.attempts;
-                sum.ring_full += cpu.ring_full;
-                sum.ring_error += cpu.ring_error;
-                sum.calls_full += cpu.calls_full;
-                sum.queued_full += cpu.queued_full;
-                sum.unreadable += cpu.unreadable;
-                sum.returns_missed += cpu.returns_missed;
-                sum.undecided += cpu.undecided;
+        let mut sums = [0; COUNTER_FIELDS];
+        for program in Emitter::ALL {
+            for cpu in map.get(&u32::from(program as u16), 0)?.iter() {
+                for (sum, count) in sums.iter_mut().zip(cpu) {
+                    *sum += count;
+                }
             }
         }
-        Ok(sums)
+        Ok(zerocopy::transmute!(sums))
     }
 
     /// Prints the kernel side's warnings, in a build that has them.
@@ -413,7 +396,7 @@ impl Loaded {
     /// # Errors
     /// If the map can't be written.
     pub fn let_pass(&mut self, pid: u32) -> anyhow::Result<()> {
-        let mut own: HashMap<_, u32, u8> = self.map("OWN")?;
+        let mut own: HashMap<_, u32, u8> = map_of(&mut self.ebpf, "OWN")?;
         Ok(own.insert(pid, 1, 0)?)
     }
 
@@ -422,19 +405,8 @@ impl Loaded {
     /// # Errors
     /// If the map can't be written.
     pub fn let_pass_no_more(&mut self, pid: u32) -> anyhow::Result<()> {
-        let mut own: HashMap<_, u32, u8> = self.map("OWN")?;
+        let mut own: HashMap<_, u32, u8> = map_of(&mut self.ebpf, "OWN")?;
         Ok(own.remove(&pid)?)
-    }
-
-    fn map<'a, M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>>(
-        &'a mut self,
-        name: &str,
-    ) -> anyhow::Result<M> {
-        let map = self
-            .ebpf
-            .map_mut(name)
-            .with_context(|| format!("no map {name}"))?;
-        M::try_from(map).with_context(|| format!("map {name}"))
     }
 
     /// Detaches a program; the maps stay readable.
@@ -445,6 +417,17 @@ impl Loaded {
         }
         drop_program(&mut self.ebpf, program);
     }
+}
+
+/// A map of the object, as the type it has there.
+fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
+    ebpf: &'a mut Ebpf,
+    name: &str,
+) -> anyhow::Result<M> {
+    let map = ebpf
+        .map_mut(name)
+        .with_context(|| format!("no map {name}"))?;
+    M::try_from(map).with_context(|| format!("map {name}"))
 }
 
 fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {

@@ -1,0 +1,325 @@
+//! The stages from decode to sink as one thing that takes bytes, and what is counted on the way.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use notify_trace_common::limits::{Counters, Emitter};
+use tokio::time::Instant;
+
+use super::{ORDER_SLACK_NS, Settings};
+use crate::decode::{Record, decode};
+use crate::enrich::clock::{self, WallClock};
+use crate::event::{Event, Loss, Losses, PlanName, Summary};
+use crate::join::{Context as JoinContext, Join, JoinConfig};
+use crate::order::Order;
+use crate::probe::load::{Loaded, SELF_TEST_RULE};
+use crate::probe::ring::Rings;
+use crate::select::Rules;
+use crate::sink::Sink;
+use crate::tally::Tally;
+
+/// How long a notification may be open before it is passed on as pending.
+const PENDING_AFTER_NS: u64 = 250_000_000;
+
+/// Most notifications that are open at once.
+const MAX_OPEN: usize = 65_536;
+
+/// How old the offset of the wall clock may be: a clock that is set is noticed after this time.
+const CLOCK_AGE_NS: u64 = 100_000_000;
+
+/// Losses that leave no gap in the rings are looked for when something was read, at most this often.
+const LOSS_CHECK_NS: u64 = 1_000_000_000;
+
+/// How soon a gap is looked into.
+const GAP_CHECK_NS: u64 = 100_000_000;
+
+/// The stages from decode to sink, and what is counted on the way.
+pub(super) struct Stages<'a> {
+    rules: &'a Rules,
+    count: Option<u64>,
+    order: Order<Record>,
+    join: Join,
+    clock: WallClock,
+    clock_taken_ns: u64,
+    sink: &'a mut dyn Sink,
+    failed: Option<io::Error>,
+    tally: Tally,
+    undecodable: u64,
+    shown: Losses,
+    checked_ns: u64,
+    gaps_seen: u64,
+}
+
+impl<'a> Stages<'a> {
+    /// Nothing has come yet.
+    pub(super) fn new(settings: &'a Settings, loaded: &Loaded, sink: &'a mut dyn Sink) -> Self {
+        let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
+        Self {
+            rules: &settings.rules,
+            count: settings.count,
+            order: Order::new(),
+            join: Join::new(JoinConfig {
+                pending_after_ns: PENDING_AFTER_NS,
+                max_open: MAX_OPEN,
+                sees_results: !is_by_receiver,
+                sees_queue: loaded.programs.contains(&Emitter::Queue),
+            }),
+            clock: WallClock::now(),
+            clock_taken_ns: clock::now(),
+            sink,
+            failed: None,
+            tally: Tally::default(),
+            undecodable: 0,
+            shown: Losses::default(),
+            checked_ns: 0,
+            gaps_seen: 0,
+        }
+    }
+
+    /// Takes the bytes of one record.
+    pub(super) fn take(&mut self, bytes: &Bytes) {
+        match decode(bytes) {
+            Ok(record) if is_self_test(&record) => {}
+            Ok(record) => self.order.push(record.header().time_ns, record),
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
+    /// Passes on what is older than `before_ns`, and what is due.
+    pub(super) fn release(&mut self, before_ns: u64) {
+        if before_ns.saturating_sub(self.clock_taken_ns) > CLOCK_AGE_NS {
+            self.clock = WallClock::now();
+            self.clock_taken_ns = before_ns;
+        }
+        self.feed(|order, join, context, out| {
+            order.release(before_ns, |record| join.push(record, context, out));
+            join.expire(before_ns, context, out);
+        });
+    }
+
+    /// Passes on everything: no record will come any more.
+    pub(super) fn finish(&mut self) {
+        self.clock = WallClock::now();
+        self.feed(|order, join, context, out| {
+            order.flush(|record| join.push(record, context, out));
+            join.finish(context, out);
+        });
+    }
+
+    /// Lets `step` move records from the order to the join, and events from there to the sink.
+    fn feed(
+        &mut self,
+        step: impl FnOnce(&mut Order<Record>, &mut Join, &JoinContext<'_>, &mut &mut dyn FnMut(Event)),
+    ) {
+        let Self {
+            rules,
+            count,
+            order,
+            join,
+            clock,
+            sink,
+            failed,
+            tally,
+            ..
+        } = self;
+        let context = JoinContext {
+            clock: *clock,
+            rules,
+        };
+        let mut out = |event: Event| write(*sink, failed, tally, *count, &event);
+        let mut out: &mut dyn FnMut(Event) = &mut out;
+        step(order, join, &context, &mut out);
+    }
+
+    /// When the join has something to pass on though no record comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let at_ns = self.join.next_deadline_ns()? + ORDER_SLACK_NS;
+        // A millisecond more, because timers are that coarse and may fire early.
+        let wait_ns = at_ns.saturating_sub(clock::now()) + ORDER_SLACK_NS;
+        Some(Instant::now() + Duration::from_nanos(wait_ns))
+    }
+
+    /// Whether records wait for their turn.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Writes an event of the pipeline's own.
+    pub(super) fn emit(&mut self, event: &Event) {
+        write(self.sink, &mut self.failed, &mut self.tally, None, event);
+    }
+
+    /// Lets go of what the sink has buffered.
+    pub(super) fn flush(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.sink.flush()
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Whether nothing more is to be written.
+    pub(super) fn is_ended(&self) -> bool {
+        self.failed.is_some()
+            || self
+                .count
+                .is_some_and(|count| self.tally.notifications >= count)
+    }
+
+    /// All losses so far, by the kernel programs' own counters.
+    pub(super) fn losses(&self, counted: &Counters, programs_skipped: Option<u64>) -> Losses {
+        Losses {
+            ring_full: counted.ring_full,
+            no_ring: counted.ring_error,
+            calls_full: counted.calls_full,
+            queued_full: counted.queued_full,
+            unreadable: counted.unreadable,
+            returns_missed: counted.returns_missed,
+            undecided: counted.undecided,
+            programs_skipped,
+            undecodable: self.undecodable,
+            join_evicted: self.join.counters().join_evicted,
+        }
+    }
+
+    /// Shows what was lost since the last time, in the stream. Gaps in what was read are looked into
+    /// soon, what leaves no gap now and then.
+    ///
+    /// # Errors
+    /// If the counters can't be read.
+    pub(super) fn show_losses(&mut self, loaded: &Loaded, rings: &Rings) -> Result<()> {
+        let received = rings.received();
+        let gaps = received.gaps + received.reported_lost;
+        let now_ns = clock::now();
+        let interval_ns = if gaps == self.gaps_seen {
+            LOSS_CHECK_NS
+        } else {
+            GAP_CHECK_NS
+        };
+        if now_ns.saturating_sub(self.checked_ns) < interval_ns {
+            return Ok(());
+        }
+        self.gaps_seen = gaps;
+        self.checked_ns = now_ns;
+        let losses = self.losses(&loaded.counters()?, loaded.programs_skipped());
+        let since = difference(&losses, &self.shown);
+        if since.any() {
+            let time = self.clock.at(now_ns);
+            self.emit(&Event::Loss(Loss {
+                time,
+                losses: since,
+            }));
+            self.shown = losses;
+        }
+        Ok(())
+    }
+
+    /// The last event.
+    pub(super) fn summary(&self, attempted: u64, received: u64, losses: Losses) -> Summary {
+        let tally = &self.tally;
+        let monotonic_ns = clock::now();
+        Summary {
+            time: self.clock.at(monotonic_ns),
+            monotonic_ns,
+            notifications: tally.notifications,
+            delivered: tally.delivered,
+            failed: tally.failed,
+            filtered: tally.filtered,
+            destroyed: tally.destroyed,
+            open: tally.open(),
+            connect_failed: tally.connect_failed,
+            records_attempted: attempted,
+            records_received: received,
+            losses,
+        }
+    }
+
+    /// What the sink said: a closed pipe is nothing to complain about.
+    pub(super) fn into_result(self) -> Result<()> {
+        match self.failed {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write the output")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes an event unless writing has failed before, or enough notifications were written: then
+/// only the fates of those still matter.
+fn write(
+    sink: &mut dyn Sink,
+    failed: &mut Option<io::Error>,
+    tally: &mut Tally,
+    count: Option<u64>,
+    event: &Event,
+) {
+    let is_enough = count.is_some_and(|count| tally.notifications >= count);
+    let is_wanted = match event {
+        Event::Update(update) => !is_enough || tally.is_open(update.id),
+        _ => !is_enough,
+    };
+    if failed.is_some() || !is_wanted {
+        return;
+    }
+    tally.take(event);
+    if let Err(error) = sink.event(event) {
+        *failed = Some(error);
+    }
+}
+
+/// Whether a record is a straggler of the self-test.
+const fn is_self_test(record: &Record) -> bool {
+    let rule = match record {
+        Record::Send { send, .. } => send.rule,
+        Record::Outcome(outcome) => outcome.rule,
+        Record::Dequeue(dequeue) => dequeue.rule,
+        Record::ConnectFailed(failed) => failed.rule,
+        Record::ReceiverClosed(closed) => closed.rule,
+        Record::Receiver(receiver) => receiver.rule,
+        Record::Exit(_) | Record::Cgroup { .. } | Record::LateSender(_) => 0,
+    };
+    rule == SELF_TEST_RULE
+}
+
+/// What was lost since `before`.
+fn difference(now: &Losses, before: &Losses) -> Losses {
+    Losses {
+        ring_full: now.ring_full.saturating_sub(before.ring_full),
+        no_ring: now.no_ring.saturating_sub(before.no_ring),
+        calls_full: now.calls_full.saturating_sub(before.calls_full),
+        queued_full: now.queued_full.saturating_sub(before.queued_full),
+        unreadable: now.unreadable.saturating_sub(before.unreadable),
+        returns_missed: now.returns_missed.saturating_sub(before.returns_missed),
+        undecided: now.undecided.saturating_sub(before.undecided),
+        programs_skipped: now
+            .programs_skipped
+            .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0))),
+        undecodable: now.undecodable.saturating_sub(before.undecodable),
+        join_evicted: now.join_evicted.saturating_sub(before.join_evicted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_shown_as_what_came_since_the_last_one() {
+        let before = Losses {
+            ring_full: 3,
+            programs_skipped: None,
+            ..Losses::default()
+        };
+        let now = Losses {
+            ring_full: 5,
+            programs_skipped: Some(2),
+            ..Losses::default()
+        };
+        let since = difference(&now, &before);
+        assert_eq!((since.ring_full, since.programs_skipped), (2, Some(2)));
+        assert!(!difference(&now, &now).any());
+    }
+}
