@@ -25,11 +25,11 @@ pub struct Call {
     /// The datagram's id, 0 until its record was written (or lost in the attempt).
     pub id: u64,
     pub receiver_inode: u64,
-    /// `UNIXCB(skb).pid` and `.fp` as they were when the copy had just been made.
-    pub claimed_pid: u64,
-    pub fds: u64,
+    /// What the control block said when the copy began.
+    pub claimed_pid: u32,
     pub claimed_uid: u32,
     pub claimed_gid: u32,
+    pub fds: u32,
     pub len: u32,
     pub queue_len: u32,
     pub queue_tries: u32,
@@ -39,13 +39,12 @@ pub struct Call {
     pub pad: u32,
 }
 
-/// [`Call::flags`]: the copy's return was seen: the payload is whole, and what the control block
-/// held then was kept.
+/// [`Call::flags`]: the copy's return was seen.
 pub const CALL_COPIED: u32 = 1;
-
-/// [`Call::flags`]: the control block was read right before queueing, when some kernels have added
-/// the sender's own credentials already.
-pub const CALL_READ_LATE: u32 = 2;
+/// [`Call::flags`]: what the control block said was kept.
+pub const CALL_CONTROL: u32 = 2;
+/// [`Call::flags`]: it had credentials, and they were kept.
+pub const CALL_CLAIMED: u32 = 4;
 
 /// A datagram in a receiver's queue, by the address of its `struct sk_buff`. Such addresses are
 /// reused at once, so the sockets at both ends are kept to recognise it.

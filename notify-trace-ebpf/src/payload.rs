@@ -1,6 +1,6 @@
 //! `skb_copy_datagram_from_iter`: the payload, exactly as the receiver will get it.
 //!
-//! The entry notes which socket buffer a call fills; the return writes the datagram if the address
+//! The entry notes which socket buffer a call fills and what came with it; the return writes the datagram if the address
 //! that the sender wrote (or the connected peer's) is selected. Return probes may be missed while
 //! many tasks sleep in this function, which stream sockets use too; then `queue` writes the
 //! datagram. Only a send that fails before it is queued needs the return.
@@ -16,7 +16,7 @@ use notify_trace_common::record::{
 };
 
 use crate::emit::{bounded, put_address};
-use crate::maps::{CALL_COPIED, CALL_READ_LATE, CALLS, Call, SENDERS, Scratch};
+use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
     MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
     SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
@@ -61,8 +61,8 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     }
     let call = call_of(sk)?;
     call.skb = skb;
-    call.flags &= !CALL_COPIED;
-    Some(())
+    call.flags &= !(CALL_COPIED | CALL_CONTROL | CALL_CLAIMED);
+    keep_control_block(call)
 }
 
 #[inline(always)]
@@ -78,7 +78,6 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
         call.skb = 0;
         return None;
     }
-    keep_control_block(call);
     call.flags |= CALL_COPIED;
     if call.id != 0 {
         return None;
@@ -92,16 +91,27 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     Some(())
 }
 
-/// Keeps what the control block says before the kernel adds the sender's credentials to it.
+/// Keeps what the control block says: it is filled before the copy, and some kernels add the
+/// sender's own credentials to it before `queue`. Values, not pointers: the socket buffer may be
+/// freed before they are written.
 #[inline(always)]
-pub fn keep_control_block(call: &mut Call) {
-    let Some(cb) = field(call.skb, &SKB_CB) else {
-        return;
+fn keep_control_block(call: &mut Call) -> Option<()> {
+    let cb = field(call.skb, &SKB_CB)?;
+    let fds = read::<u64>(cb, &UNIXCB_FP)?;
+    call.fds = if fds == 0 {
+        0
+    } else {
+        u32::from(read::<u16>(fds, &SCM_FP_COUNT)?)
     };
-    call.claimed_pid = read::<u64>(cb, &UNIXCB_PID).unwrap_or(0);
-    call.claimed_uid = read::<u32>(cb, &UNIXCB_UID).unwrap_or(0);
-    call.claimed_gid = read::<u32>(cb, &UNIXCB_GID).unwrap_or(0);
-    call.fds = read::<u64>(cb, &UNIXCB_FP).unwrap_or(0);
+    let pid = read::<u64>(cb, &UNIXCB_PID)?;
+    if pid != 0 {
+        call.claimed_pid = task::pid_number(pid)?;
+        call.claimed_uid = read::<u32>(cb, &UNIXCB_UID)?;
+        call.claimed_gid = read::<u32>(cb, &UNIXCB_GID)?;
+        call.flags |= CALL_CLAIMED;
+    }
+    call.flags |= CALL_CONTROL;
+    Some(())
 }
 
 /// The rule that the address matches which the sender wrote, or its connected peer's; it stays in
@@ -176,31 +186,15 @@ pub fn emit_send<C: EbpfContext>(
     send.claimed_uid = 0;
     send.claimed_gid = 0;
     send.reserved = 0;
-    if call.flags & CALL_COPIED == 0 {
+    if call.flags & CALL_CONTROL == 0 {
         flags |= SEND_CLAIM_UNKNOWN | SEND_FDS_UNKNOWN;
     } else {
-        if call.claimed_pid != 0 {
-            let is_own = |pid: u32| {
-                pid == send.sender.tgid
-                    && call.claimed_uid == send.sender.uid
-                    && call.claimed_gid == send.sender.gid
-            };
-            if let Some(pid) = task::pid_number(call.claimed_pid)
-                && (call.flags & CALL_READ_LATE == 0 || !is_own(pid))
-            {
-                flags |= SEND_CLAIMED;
-                send.claimed_pid = pid;
-                send.claimed_uid = call.claimed_uid;
-                send.claimed_gid = call.claimed_gid;
-            } else {
-                flags |= SEND_CLAIM_UNKNOWN;
-            }
-        }
-        if call.fds != 0 {
-            match read::<u16>(call.fds, &SCM_FP_COUNT) {
-                Some(count) => send.fds = count.into(),
-                None => flags |= SEND_FDS_UNKNOWN,
-            }
+        send.fds = call.fds;
+        if call.flags & CALL_CLAIMED != 0 {
+            flags |= SEND_CLAIMED;
+            send.claimed_pid = call.claimed_pid;
+            send.claimed_uid = call.claimed_uid;
+            send.claimed_gid = call.claimed_gid;
         }
     }
     let sender = send.sender.tgid;

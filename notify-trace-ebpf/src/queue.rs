@@ -12,10 +12,10 @@ use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
 use crate::emit::put_address;
 use crate::maps::{
-    CALL_COPIED, CALL_READ_LATE, CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED,
-    RECEIVER_TRACKED, RECEIVERS, ReceiverKey, ReceiverState, Scratch,
+    CALL_COPIED, CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS,
+    ReceiverKey, ReceiverState, Scratch,
 };
-use crate::payload::{call_of, emit_send, keep_control_block, rule_by_destination};
+use crate::payload::{call_of, emit_send, rule_by_destination};
 use crate::read::{SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read};
 use crate::{emit, select, task};
 
@@ -116,11 +116,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     call.receiver_inode = inode;
     announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
     if call.id == 0 {
-        if call.flags & CALL_COPIED == 0 {
-            // The copy's return was missed, but had it failed, the call would not have come here.
-            keep_control_block(call);
-            call.flags |= CALL_COPIED | CALL_READ_LATE;
-        }
+        // If the copy's return was missed: had it failed, the call would not have come here.
         emit_send(ctx, Emitter::Queue, scratch, call, 0);
     }
     // Before it is queued, because the receiver may be faster than anything that comes after.
