@@ -15,7 +15,8 @@ use crate::{
     cases::{self, Alone, Case, Play, Scope},
     need::{Home, Need, Verdict},
     plan::Plan,
-    play::play,
+    play::{SLICE, play},
+    procfs::remove_cgroup,
     shown::Shown,
     tracer::{Agent, Agents},
     truth::Truth,
@@ -125,6 +126,8 @@ impl Driver {
                 }
             }
         }
+        // Nobody is in there any more; what stays disturbs nobody.
+        let _ = remove_cgroup(SLICE);
         self.counts
     }
 

@@ -34,6 +34,9 @@ pub struct Playing {
     pub cgroup: String,
 }
 
+/// The cgroup that all cases' own cgroups are in.
+pub const SLICE: &str = "nt.slice";
+
 /// This program.
 pub fn this_program() -> Command {
     Command::new("/proc/self/exe")
@@ -47,7 +50,7 @@ pub fn play(name: &str, root: &Path) -> Result<Playing> {
     fs::create_dir_all(&dir)
         .and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)))
         .with_context(|| format!("could not create {}", dir.display()))?;
-    let cgroup = format!("nt.slice/case-{number}.service");
+    let cgroup = format!("{SLICE}/case-{number}.service");
     let (lines, output) = pipe::pipe()?;
     let mut child = this_program()
         .args(["stage", name, &cgroup])

@@ -11,7 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Alone, calls::deliver, selection::compare};
 use crate::{
     play::play,
-    raw::socket::{self, Kind},
+    raw::{
+        process::Signal,
+        socket::{self, Kind},
+    },
+    shown::Shown,
     stage::{Outgoing, Stage, datagram_socket, expect_sent},
     whole,
 };
@@ -106,10 +110,14 @@ pub fn flood(stage: &mut Stage) -> Result<()> {
 }
 
 pub fn a_flood_is_shown_or_counted_as_lost(alone: &Alone<'_>) -> Result<()> {
-    let agent = alone.agents.start(&["--ring-size", "64K"])?;
+    let agent = alone
+        .agents
+        .start(&["--ring-size", "64K", "--fail-on-loss"])?;
     let playing = play("flood", alone.root)?;
     playing.finish()?;
-    let shown = agent.stop()?;
+    agent.signal(Signal::Terminate)?;
+    let ended = agent.ended()?;
+    let shown = Shown::read(&ended.said)?;
     let summary = shown.summary.as_ref().context("no summary")?;
     let lost = summary.losses.ring_full + summary.losses.no_ring;
     let missing = summary
@@ -131,6 +139,12 @@ pub fn a_flood_is_shown_or_counted_as_lost(alone: &Alone<'_>) -> Result<()> {
     ensure!(
         hidden <= all,
         "{hidden} datagrams are not shown, {all} losses are counted"
+    );
+    let code = if all > 0 { 5 } else { 0 };
+    ensure!(
+        ended.code() == Some(code),
+        "{all} losses, but it ended with {}",
+        ended.status
     );
     let problems = whole::summary(&shown, alone.plan);
     ensure!(problems.0.is_empty(), "{}", problems.0.join("; "));
