@@ -15,8 +15,9 @@ use self::command::Running;
 use self::stages::Stages;
 use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, FORMAT_VERSION, Losses, Session};
-use crate::probe::error::AttachError;
-use crate::probe::load::{self, LoadOptions, Loaded};
+use crate::probe::attached::Attached;
+use crate::probe::error::{AttachError, refused};
+use crate::probe::load::{self, LoadOptions};
 use crate::probe::plan;
 use crate::probe::ring::Rings;
 use crate::probe::self_test;
@@ -78,7 +79,7 @@ pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
 pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
     let mut loading = load::load(&settings.load, &settings.rules)?;
     let mut rings = Rings::open(loading.take_events()?, settings.ring_bytes)
-        .map_err(|error| load::refused_anyhow("open the rings", error))?;
+        .map_err(|error| refused("open the rings", error))?;
     let mut loaded = loading.attach(settings.load.plan)?;
     let mut early = Vec::new();
     let findings = self_test::run(&mut loaded, &mut rings, &settings.load, |bytes| {
@@ -199,7 +200,12 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn session(settings: &Settings, loaded: &Loaded, rings: &Rings, warnings: Vec<String>) -> Session {
+fn session(
+    settings: &Settings,
+    loaded: &Attached,
+    rings: &Rings,
+    warnings: Vec<String>,
+) -> Session {
     let name = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let monotonic_ns = clock::now();

@@ -14,7 +14,8 @@ use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, Loss, Losses, PlanName, Summary};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
 use crate::order::Order;
-use crate::probe::load::{Loaded, SELF_TEST_RULE};
+use crate::probe::attached::Attached;
+use crate::probe::load::SELF_TEST_RULE;
 use crate::probe::ring::Rings;
 use crate::select::Rules;
 use crate::sink::Sink;
@@ -54,7 +55,7 @@ pub(super) struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     /// Nothing has come yet.
-    pub(super) fn new(settings: &'a Settings, loaded: &Loaded, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(settings: &'a Settings, loaded: &Attached, sink: &'a mut dyn Sink) -> Self {
         let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
         Self {
             rules: &settings.rules,
@@ -189,7 +190,7 @@ impl<'a> Stages<'a> {
     ///
     /// # Errors
     /// If the counters can't be read.
-    pub(super) fn show_losses(&mut self, loaded: &Loaded, rings: &Rings) -> Result<()> {
+    pub(super) fn show_losses(&mut self, loaded: &Attached, rings: &Rings) -> Result<()> {
         let received = rings.received();
         let gaps = received.gaps + received.reported_lost;
         let now_ns = clock::now();

@@ -1,7 +1,7 @@
 //! Why tracing can't begin: what was tried, on what, what came back, what helps.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::probe::plan::NoPlan;
 
@@ -137,6 +137,35 @@ pub fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .filter(|(bit, _)| !has(*bit))
         .map(|(_, what)| *what)
         .collect()
+}
+
+/// "Operation not permitted". (EACCES, which std counts as the same kind, is the verifier's answer.)
+pub(super) const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+
+fn is_permission(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.raw_os_error() == Some(EPERM))
+    })
+}
+
+/// A refusal, as a lack of privileges where it is one.
+#[must_use]
+pub fn refused(what: &str, source: anyhow::Error) -> AttachError {
+    if is_permission(&source) {
+        let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
+        AttachError::NotPermitted {
+            what: what.to_owned(),
+            missing: missing_capabilities(&status),
+            source,
+        }
+    } else {
+        AttachError::Refused {
+            what: what.to_owned(),
+            source,
+        }
+    }
 }
 
 #[cfg(test)]

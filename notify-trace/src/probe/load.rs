@@ -1,21 +1,17 @@
-//! Loads the programs, fills their maps, and attaches them by a plan.
+//! Loads the object and fills its maps; what is attached of it is decided in `attach`.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerfEventArray};
-use aya::programs::{FExit, Program, ProgramError, RawTracePoint};
-use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerfEventArray};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
-use notify_trace_common::limits::{COUNTER_FIELDS, Counters, Emitter};
 
-use crate::event::{Plan, PlanName};
+use crate::event::PlanName;
 use crate::probe::btf::Btf;
-use crate::probe::error::{AttachError, missing_capabilities};
-use crate::probe::plan::{self, Attempt, Facts};
+use crate::probe::error::{AttachError, refused};
 use crate::probe::{offsets, self_test};
 use crate::select::{Entry, Rules};
 
@@ -24,9 +20,6 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-
 
 /// Where a kernel shows its own type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-
-/// "Operation not permitted". (EACCES, which std counts as the same kind, is the verifier's answer.)
-const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
@@ -44,21 +37,6 @@ pub struct LoadOptions {
     pub cgroups: Vec<u64>,
     /// Address of the self-test's socket.
     pub self_test_address: Vec<u8>,
-}
-
-/// The programs, loaded and attached. Everything goes when it is dropped, or with the process.
-pub struct Loaded {
-    ebpf: Ebpf,
-    /// The plan in force.
-    pub plan: Plan,
-    /// The programs attached.
-    pub programs: Vec<Emitter>,
-    /// What can't be told on this kernel, each a sentence.
-    pub warnings: Vec<String>,
-    /// Skipped runs of the programs that were detached.
-    skipped: Option<u64>,
-    #[cfg(feature = "kernel-log")]
-    log: crate::probe::kernel_log::KernelLog,
 }
 
 /// Loads the object and makes its maps; attaches nothing yet.
@@ -129,7 +107,7 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     }
     let ebpf = loader
         .load(OBJECT)
-        .map_err(|error| refused("load the kernel programs", error))?;
+        .map_err(|error| refused("load the kernel programs", error.into()))?;
     let mut loading = Loading {
         ebpf,
         btf: aya_btf,
@@ -146,9 +124,9 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
 
 /// The programs, loaded but not attached.
 pub struct Loading {
-    ebpf: Ebpf,
-    btf: AyaBtf,
-    warnings: Vec<String>,
+    pub(super) ebpf: Ebpf,
+    pub(super) btf: AyaBtf,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Loading {
@@ -204,223 +182,10 @@ impl Loading {
         let map = self.ebpf.take_map("EVENTS").context("no map EVENTS")?;
         Ok(PerfEventArray::try_from(map)?)
     }
-
-    /// Tries what this kernel can do, chooses a plan and attaches it. If a program that the plan
-    /// can't do without is refused, that is a fact too, and the next plan is tried.
-    ///
-    /// # Errors
-    /// See [`AttachError`].
-    pub fn attach(mut self, forced: Option<PlanName>) -> Result<Loaded, AttachError> {
-        let mut facts = self.find_facts(forced)?;
-        loop {
-            let choice = plan::choose(&facts, forced).map_err(AttachError::NoPlan)?;
-            let (attached, limits) = match self.attach_plan(choice.name)? {
-                Ok(attached) => attached,
-                Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
-                    facts.kprobe = Some(Err(refusal));
-                    facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
-                    continue;
-                }
-                Err(refusal) => {
-                    return Err(AttachError::NoPlan(plan::NoPlan {
-                        tried: vec![("a program that the plan can't do without", refusal)],
-                    }));
-                }
-            };
-            return Ok(Loaded {
-                #[cfg(feature = "kernel-log")]
-                log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
-                ebpf: self.ebpf,
-                plan: Plan {
-                    name: choice.name,
-                    reason: choice.reason,
-                    limits,
-                    programs: attached
-                        .iter()
-                        .map(|program| (program.program().to_owned(), program.target().to_owned()))
-                        .collect(),
-                },
-                programs: attached,
-                warnings: self.warnings,
-                skipped: None,
-            });
-        }
-    }
-
-    /// Attaches the programs of a plan, and nothing else. The inner error is the refusal of a
-    /// program that the plan can't do without.
-    #[expect(clippy::type_complexity, reason = "used once")]
-    fn attach_plan(
-        &mut self,
-        name: PlanName,
-    ) -> Result<Result<(Vec<Emitter>, Vec<String>), String>, AttachError> {
-        let mut attached = Vec::new();
-        let mut limits: Vec<String> = plan::limits(name)
-            .iter()
-            .map(|limit| (*limit).to_owned())
-            .collect();
-        // What was tried before, and is not of this plan.
-        for program in Emitter::ALL {
-            if !plan::programs(name).contains(&program) {
-                drop_program(&mut self.ebpf, program);
-            }
-        }
-        for &program in plan::programs(name) {
-            match (self.attempt(program)?, plan::limit_without(program)) {
-                (Ok(()), _) => attached.push(program),
-                (Err(error), Some(limit)) => {
-                    limits.push(format!("{limit} ({}: {error})", program.target()));
-                }
-                (Err(error), None) => return Ok(Err(format!("{}: {error}", program.target()))),
-            }
-        }
-        Ok(Ok((attached, limits)))
-    }
-
-    /// Tries, for real, what the plans differ in.
-    fn find_facts(&mut self, forced: Option<PlanName>) -> Result<Facts, AttachError> {
-        let mut facts = Facts::default();
-        if forced != Some(PlanName::Tracepoints) {
-            facts.kprobe = Some(self.attempt(Emitter::CopyEntry)?);
-            if forced != Some(PlanName::NoTrampolines) && matches!(facts.kprobe, Some(Ok(()))) {
-                facts.trampoline = Some(self.attempt(Emitter::SendExitTrampoline)?);
-            }
-        }
-        if forced == Some(PlanName::Tracepoints)
-            || (forced.is_none() && !matches!(facts.kprobe, Some(Ok(()))))
-        {
-            facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
-        }
-        Ok(facts)
-    }
-
-    /// Tries one program. A refusal is a fact, except where it is the verifier's: that is a defect
-    /// of ours that a lesser plan must not hide.
-    fn attempt(&mut self, program: Emitter) -> Result<Attempt, AttachError> {
-        match self.try_program(program) {
-            Ok(()) => Ok(Ok(())),
-            Err(error) if is_verifier_refusal(&error) => Err(refused_program(program, error)),
-            Err(error) => Ok(Err(format!("{error:#}"))),
-        }
-    }
-
-    /// Loads and attaches a program, unless that was done.
-    fn try_program(&mut self, emitter: Emitter) -> anyhow::Result<()> {
-        let name = emitter.program();
-        let target = emitter.target();
-        let program = self
-            .ebpf
-            .program_mut(name)
-            .with_context(|| format!("no program {name}"))?;
-        let is_loaded = program.fd().is_ok();
-        if is_loaded {
-            return Ok(());
-        }
-        match program {
-            Program::KProbe(program) => {
-                load_program(program.load())?;
-                attach_program(program.attach(target, 0).map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            Program::FExit(program) => {
-                load_program(FExit::load(program, target, &self.btf))?;
-                attach_program(program.attach().map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            Program::RawTracePoint(program) => {
-                load_program(RawTracePoint::load(program))?;
-                attach_program(program.attach(target).map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            other => Err(anyhow!(
-                "program {name} has the unexpected type {:?}",
-                other.prog_type()
-            )),
-        }
-    }
-}
-
-impl Loaded {
-    /// What all programs have counted on all CPUs.
-    ///
-    /// # Errors
-    /// If the kernel does not let the map be read.
-    pub fn counters(&self) -> anyhow::Result<Counters> {
-        let map = self.ebpf.map("COUNTERS").context("no map COUNTERS")?;
-        let map: PerCpuArray<_, [u64; COUNTER_FIELDS]> = PerCpuArray::try_from(map)?;
-        let mut sums = [0; COUNTER_FIELDS];
-        for program in Emitter::ALL {
-            for cpu in map.get(&u32::from(program as u16), 0)?.iter() {
-                for (sum, count) in sums.iter_mut().zip(cpu) {
-                    *sum += count;
-                }
-            }
-        }
-        Ok(zerocopy::transmute!(sums))
-    }
-
-    /// Prints the kernel side's warnings, in a build that has them.
-    pub fn print_kernel_log(&mut self) {
-        #[cfg(feature = "kernel-log")]
-        self.log.print();
-    }
-
-    /// How often the kernel skipped a run of one of the programs, `None` where it doesn't count
-    /// that: `recursion_misses` in a program's fdinfo, for trampolines since 5.12, for probes
-    /// since 6.7.
-    #[must_use]
-    pub fn programs_skipped(&self) -> Option<u64> {
-        self.programs
-            .iter()
-            .filter_map(|program| self.skipped_runs(*program))
-            .chain(self.skipped)
-            .reduce(|sum, skipped| sum + skipped)
-    }
-
-    fn skipped_runs(&self, program: Emitter) -> Option<u64> {
-        let fd = self
-            .ebpf
-            .program(program.program())?
-            .fd()
-            .ok()?
-            .as_fd()
-            .as_raw_fd();
-        recursion_misses(&std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
-    }
-
-    /// Lets a process of the self-test pass the filters.
-    ///
-    /// # Errors
-    /// If the map can't be written.
-    pub fn let_pass(&mut self, pid: u32) -> anyhow::Result<()> {
-        let mut own: HashMap<_, u32, u8> = map_of(&mut self.ebpf, "OWN")?;
-        Ok(own.insert(pid, 1, 0)?)
-    }
-
-    /// The opposite of [`Self::let_pass`].
-    ///
-    /// # Errors
-    /// If the map can't be written.
-    pub fn let_pass_no_more(&mut self, pid: u32) -> anyhow::Result<()> {
-        let mut own: HashMap<_, u32, u8> = map_of(&mut self.ebpf, "OWN")?;
-        Ok(own.remove(&pid)?)
-    }
-
-    /// Detaches a program; the maps stay readable.
-    pub fn detach(&mut self, program: Emitter) {
-        // The last word of a program whose runs the kernel counts.
-        if let Some(skipped) = self.skipped_runs(program) {
-            self.skipped = Some(self.skipped.unwrap_or(0) + skipped);
-        }
-        drop_program(&mut self.ebpf, program);
-    }
 }
 
 /// A map of the object, as the type it has there.
-fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
+pub(super) fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
     ebpf: &'a mut Ebpf,
     name: &str,
 ) -> anyhow::Result<M> {
@@ -428,18 +193,6 @@ fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
         .map_mut(name)
         .with_context(|| format!("no map {name}"))?;
     M::try_from(map).with_context(|| format!("map {name}"))
-}
-
-fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {
-    if let Some(program) = ebpf.program_mut(emitter.program()) {
-        // Not loaded: nothing to drop.
-        let _ = match program {
-            Program::KProbe(program) => program.unload(),
-            Program::FExit(program) => program.unload(),
-            Program::RawTracePoint(program) => program.unload(),
-            _ => Ok(()),
-        };
-    }
 }
 
 /// The key of `EXACT` for an address.
@@ -471,85 +224,9 @@ fn what_is_lost(feature: Feature) -> &'static str {
     }
 }
 
-/// `recursion_misses` of a program's fdinfo.
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    fdinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))
-        .and_then(|count| count.trim().parse().ok())
-}
-
-fn load_program(result: Result<(), ProgramError>) -> anyhow::Result<()> {
-    result.context("it can't be loaded")
-}
-
-fn attach_program(result: Result<(), ProgramError>) -> anyhow::Result<()> {
-    result.context("it can't be attached")
-}
-
-/// Whether the verifier had something to say.
-fn is_verifier_refusal(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        matches!(
-            cause.downcast_ref::<ProgramError>(),
-            Some(ProgramError::LoadError { verifier_log, io_error })
-                if !verifier_log.to_string().trim().is_empty()
-                    && io_error.raw_os_error() != Some(EPERM)
-        )
-    })
-}
-
-fn is_permission(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.raw_os_error() == Some(EPERM))
-    })
-}
-
-fn refused_program(program: Emitter, error: anyhow::Error) -> AttachError {
-    refused_anyhow(
-        &format!(
-            "attach program {} to {}",
-            program.program(),
-            program.target()
-        ),
-        error,
-    )
-}
-
-fn refused(what: &str, error: EbpfError) -> AttachError {
-    refused_anyhow(what, anyhow::Error::new(error))
-}
-
-/// A refusal, as a lack of privileges where it is one.
-#[must_use]
-pub fn refused_anyhow(what: &str, source: anyhow::Error) -> AttachError {
-    if is_permission(&source) {
-        let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-        AttachError::NotPermitted {
-            what: what.to_owned(),
-            missing: missing_capabilities(&status),
-            source,
-        }
-    } else {
-        AttachError::Refused {
-            what: what.to_owned(),
-            source,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn skipped_runs_are_read_from_a_programs_fdinfo() {
-        let info = "pos:\t0\nprog_type:\t2\nrecursion_misses:\t17\nverified_insns:\t9\n";
-        assert_eq!(recursion_misses(info), Some(17));
-        assert_eq!(recursion_misses("pos:\t0\n"), None);
-    }
 
     #[test]
     fn the_key_of_a_whole_address_has_its_length_in_front() {

@@ -1,10 +1,13 @@
 //! Everything that talks to the kernel's tracing side, and the only modules that name aya.
 //!
 //! `btf` and `offsets` find structure offsets, `plan` decides which programs to attach (both pure),
-//! `load` loads and attaches them, `ring` reads what they write, `self_test` sends a datagram
+//! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
+//! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `environment` finds the notify sockets that
 //! running processes were given.
 
+pub mod attach;
+pub mod attached;
 pub mod btf;
 pub mod environment;
 pub mod error;

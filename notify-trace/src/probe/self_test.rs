@@ -19,7 +19,8 @@ use rustix::net::{
 
 use crate::decode::record::{Record, decode};
 use crate::event::PlanName;
-use crate::probe::load::{LoadOptions, Loaded, SELF_TEST_RULE};
+use crate::probe::attached::Attached;
+use crate::probe::load::{LoadOptions, SELF_TEST_RULE};
 use crate::probe::ring::Rings;
 
 /// What is sent.
@@ -82,7 +83,7 @@ struct Truth {
 /// If the sockets or the child it needs can't be made; what is wrong with the hooks is in the
 /// findings.
 pub async fn run(
-    loaded: &mut Loaded,
+    loaded: &mut Attached,
     rings: &mut Rings,
     options: &LoadOptions,
     mut keep: impl FnMut(Bytes),
@@ -272,7 +273,7 @@ impl Seen {
     }
 
     /// Holds what was seen against what is true.
-    fn judge(&self, loaded: &Loaded, truth: &Truth) -> Findings {
+    fn judge(&self, loaded: &Attached, truth: &Truth) -> Findings {
         let is_attached = |program: Emitter| loaded.programs.contains(&program);
         let mut findings = Findings::default();
         let sees_queue = is_attached(Emitter::Queue);

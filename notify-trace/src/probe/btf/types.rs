@@ -95,7 +95,7 @@ pub struct Type<'a> {
     pub kind: Kind,
     /// For structs and unions: offsets of members are encoded with a bit-field's width.
     pub kind_flag: bool,
-    /// Where its name stands in the string section; see [`Btf::name`].
+    /// Where its name stands in the string section; see [`Btf::name`](super::Btf::name).
     pub name_off: u32,
     /// A size in bytes, or the id of another type.
     pub size_or_type: u32,
