@@ -170,6 +170,8 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
     }
     stages.finish();
     report.losses = stages.losses(&counted, loaded.programs_skipped());
+    // So that the losses in the stream add up to those of the summary.
+    stages.show_new_losses(report.losses.clone());
     let received = rings.received().records;
     let summary = stages.summary(counted.attempts, received, report.losses.clone());
     stages.emit(&Event::Summary(Box::new(summary)));

@@ -13,6 +13,7 @@ mod cache;
 mod command;
 mod debian;
 mod demo;
+mod prebuilt;
 mod run;
 mod setup;
 mod test;

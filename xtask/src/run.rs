@@ -5,7 +5,7 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _, process::ExitCode};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    agent, command,
+    command, prebuilt,
     setup::{self, Need},
 };
 
@@ -20,7 +20,7 @@ pub struct Arguments {
 /// Runs `cargo xtask run`; returns only when the agent could not be started.
 pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     let ready = setup::ensure(Need::Build)?;
-    let binary = agent::build_release(&ready, &["notify-trace"])?.join("notify-trace");
+    let binary = prebuilt::agent(&ready)?;
     let program = binary
         .to_str()
         .context("the path of the agent is not valid UTF-8")?;

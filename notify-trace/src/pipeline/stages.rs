@@ -205,16 +205,21 @@ impl<'a> Stages<'a> {
         self.gaps_seen = gaps;
         self.checked_ns = now_ns;
         let losses = self.losses(&loaded.counters()?, loaded.programs_skipped());
+        self.show_new_losses(losses);
+        Ok(())
+    }
+
+    /// Shows of all losses what is new.
+    pub(super) fn show_new_losses(&mut self, losses: Losses) {
         let since = difference(&losses, &self.shown);
         if since.any() {
-            let time = self.clock.at(now_ns);
+            let time = self.clock.at(clock::now());
             self.emit(&Event::Loss(Loss {
                 time,
                 losses: since,
             }));
             self.shown = losses;
         }
-        Ok(())
     }
 
     /// The last event.

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    agent, command,
+    agent, command, prebuilt,
     setup::{self, Need},
     vm::{
         image,
@@ -78,7 +78,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     let ready = setup::ensure(Need::Image)?;
     let agent = match &arguments.agent {
         Some(path) => path.clone(),
-        None => agent::build_release(&ready, &["notify-trace"])?.join("notify-trace"),
+        None => prebuilt::agent(&ready)?,
     };
     let kernel = kernel::get(&ready.cache, TRIXIE, false)?;
     let image = image::get(&ready.cache, &image::TRIXIE)?;

@@ -18,13 +18,16 @@ use crate::{
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
         qemu::{self, End, Guest},
-        verdict::{Counts, verdict},
+        verdict::{Counts, NoVerdict, verdict},
     },
 };
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const MEMORY: u32 = 1024;
 const LOG_LINES: usize = 60;
+/// Boots under emulation with several threads die now and then before init runs, in the kernel's
+/// own clock code; so often such a boot is tried.
+const TRIES: usize = 3;
 /// Tells the guest which plan to test.
 const PLAN_WORD: &str = "notify-trace.plan=";
 
@@ -181,7 +184,37 @@ fn kernels(cache: &Cache, boots: &[Boot], refresh: bool) -> BTreeMap<&'static st
     kernels
 }
 
+/// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
 fn boot_one(
+    boot: &Boot,
+    kernel: &Kernel,
+    initramfs: &Path,
+    log: &Path,
+    selection: &Selection,
+) -> Result<Counts> {
+    for _ in 1..TRIES {
+        let result = try_boot(boot, kernel, initramfs, log, selection);
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if result.is_ok() || !died_before_init(&text) {
+            return result;
+        }
+        eprintln!(
+            "── {}: the kernel died before init ran; once more",
+            boot.name
+        );
+    }
+    try_boot(boot, kernel, initramfs, log, selection)
+}
+
+/// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
+fn died_before_init(text: &str) -> bool {
+    let has_spoken = text
+        .lines()
+        .any(|line| line.starts_with("test ") || line.starts_with("init: "));
+    !has_spoken && matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)))
+}
+
+fn try_boot(
     boot: &Boot,
     kernel: &Kernel,
     initramfs: &Path,
@@ -327,6 +360,16 @@ mod tests {
                 "notify-trace.only=relay"
             ]
         );
+    }
+
+    #[test]
+    fn only_a_kernel_that_dies_before_init_is_booted_again() {
+        assert!(died_before_init("booting\n[ 1.5] Oops: int3: 0000 [#1]\n"));
+        assert!(!died_before_init("test a ... ok\n[ 9.5] Oops: int3\n"));
+        assert!(!died_before_init(
+            "init: failure cannot mount\nKernel panic - not syncing: x\n"
+        ));
+        assert!(!died_before_init("booting\n"));
     }
 
     #[test]
