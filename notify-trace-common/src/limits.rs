@@ -149,7 +149,7 @@ pub struct Counters {
     pub queued_full: u64,
     /// Datagrams whose payload could not be read.
     pub unreadable: u64,
-    /// Calls whose end no program saw: found when the same thread began the next one.
+    /// Calls whose end no program saw: found when the same thread began the next one, or exited.
     pub returns_missed: u64,
     /// Datagrams dropped because who sent them was not known yet, and a filter asked for it
     /// (tracepoint plan).

@@ -11,10 +11,14 @@ use crate::{emit, task};
 #[inline(always)]
 pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
     let thread = task::thread();
-    // A return that was missed leaves its entry behind.
-    let _ = CALLS.remove(thread);
-    let _ = RECEIVES.remove(thread);
-    let _ = CONNECTS.remove(thread);
+    // No thread exits within a call, so what it leaves behind is a call whose end was missed.
+    let calls = u64::from(CALLS.remove(thread).is_ok());
+    let receives = u64::from(RECEIVES.remove(thread).is_ok());
+    let connects = u64::from(CONNECTS.remove(thread).is_ok());
+    let missed = calls + receives + connects;
+    if missed > 0 {
+        emit::counters(Emitter::Exit)?.returns_missed += missed;
+    }
     let _ = RECEIVING.remove(thread);
     let process = task::process();
     // SAFETY: an integer that only this side writes.

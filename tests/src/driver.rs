@@ -228,7 +228,8 @@ impl Driver {
         act: fn(&Alone<'_>) -> Result<()>,
         scope: Scope,
     ) {
-        let is_once_more = scope == Scope::Once && asked != "auto" && self.settings.plan.is_none();
+        let is_in_one_plan = matches!(scope, Scope::Once | Scope::Flood);
+        let is_once_more = is_in_one_plan && asked != "auto" && self.settings.plan.is_none();
         let is_too_long = scope == Scope::Flood && !self.settings.with_flood;
         if is_once_more
             || is_too_long

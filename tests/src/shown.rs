@@ -243,6 +243,10 @@ pub struct Losses {
     pub queued_full: u64,
     #[serde(default)]
     pub unreadable: u64,
+    #[serde(default)]
+    pub returns_missed: u64,
+    #[serde(default)]
+    pub undecided: u64,
     pub programs_skipped: Option<u64>,
     #[serde(default)]
     pub undecodable: u64,
@@ -251,7 +255,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// All but the programs that the kernel skipped: a skipped program need not be a lost fact.
+    /// All but what the kernel skipped: a skipped program need not be a lost fact, and a missed
+    /// return costs a result that is then said to be unknown.
     pub fn of_records(&self) -> u64 {
         let Self {
             ring_full,
@@ -259,11 +264,20 @@ impl Losses {
             calls_full,
             queued_full,
             unreadable,
+            returns_missed: _,
+            undecided,
             programs_skipped: _,
             undecodable,
             join_evicted,
         } = self;
-        ring_full + no_ring + calls_full + queued_full + unreadable + undecodable + join_evicted
+        ring_full
+            + no_ring
+            + calls_full
+            + queued_full
+            + unreadable
+            + undecided
+            + undecodable
+            + join_evicted
     }
 }
 

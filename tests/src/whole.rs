@@ -110,13 +110,22 @@ pub fn summary(shown: &Shown, plan: Plan) -> Problems {
         .records_attempted
         .checked_sub(summary.records_received);
     problems.unless_equal("records attempted less received", missing, Some(lost));
+    if plan.sees_senders() {
+        let unknown = count(&|it| it.says_unknown("result"));
+        if unknown > summary.losses.returns_missed {
+            problems.add(format!(
+                "{unknown} results are unknown, {} missed returns are counted",
+                summary.losses.returns_missed
+            ));
+        }
+    }
     let in_events: u64 = shown
         .losses
         .iter()
         .map(crate::shown::Losses::of_records)
         .sum();
     let in_all = summary.losses.of_records();
-    problems.unless_equal("losses told less those counted", in_events, in_all);
+    problems.unless_equal("losses told along the way", in_events, in_all);
     problems
 }
 

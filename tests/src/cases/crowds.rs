@@ -62,9 +62,7 @@ pub fn six_thousand_paced(stage: &mut Stage) -> Result<()> {
 }
 
 pub fn two_thousand_a_second_are_all_shown(alone: &Alone<'_>) -> Result<()> {
-    // An emulated CPU, 20 to 50 times slower than a real one, can't print that many as they come:
-    // the rings have room for all. That a full ring is counted is another case.
-    let agent = alone.agents.start(&["--ring-size", "4M"])?;
+    let agent = alone.agents.start(&[])?;
     let playing = play("six_thousand_paced", alone.root)?;
     let dir = playing.dir_text();
     let truth = playing.finish()?;

@@ -58,7 +58,7 @@ pub enum Scope {
     EachPlan,
     /// In one: it is about what all plans share.
     Once,
-    /// In each, but only when asked for: it takes long.
+    /// In one, and only when asked for: it takes long.
     Flood,
 }
 
