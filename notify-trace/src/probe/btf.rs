@@ -38,6 +38,8 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Where in `types` each type begins; type ids count from 1.
     starts: Vec<u32>,
+    /// Ids of the structs and unions with a name and members: what look-ups go through.
+    definitions: Vec<u32>,
 }
 
 impl<'a> Btf<'a> {
@@ -81,6 +83,7 @@ impl<'a> Btf<'a> {
             types,
             strings,
             starts: Vec::new(),
+            definitions: Vec::new(),
         };
         let mut at = 0;
         let mut id = 1;
@@ -88,6 +91,10 @@ impl<'a> Btf<'a> {
             let found = btf.read(at, id)?;
             // The section's length came from a `u32`, and so did its number of types.
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            // One without members, like a forward declaration, says nothing.
+            if found.kind.has_members() && !found.tail.is_empty() && found.name_off != 0 {
+                btf.definitions.push(id);
+            }
             at += TYPE + found.tail.len();
             id += 1;
         }
@@ -181,12 +188,8 @@ impl<'a> Btf<'a> {
     ) -> Result<u32, BtfError> {
         let mut defined = false;
         let mut answer = None;
-        // One without members, like a forward declaration, says nothing.
-        for definition in self.types().filter(|found| {
-            found.kind.has_members()
-                && !found.tail.is_empty()
-                && self.is_named(found.name_off, structure)
-        }) {
+        let definitions = self.definitions.iter().filter_map(|id| self.get(*id).ok());
+        for definition in definitions.filter(|found| self.is_named(found.name_off, structure)) {
             defined = true;
             match (answer, ask(definition)?) {
                 (Some(first), Some(second)) if first != second => {
