@@ -111,11 +111,12 @@ pub fn summary(shown: &Shown, plan: Plan) -> Problems {
         .checked_sub(summary.records_received);
     problems.unless_equal("records attempted less received", missing, Some(lost));
     if plan.sees_senders() {
+        // A result is unknown because nobody saw the return, or because the record of it was lost.
         let unknown = count(&|it| it.says_unknown("result"));
-        if unknown > summary.losses.returns_missed {
+        let counted = summary.losses.returns_missed + lost;
+        if unknown > counted {
             problems.add(format!(
-                "{unknown} results are unknown, {} missed returns are counted",
-                summary.losses.returns_missed
+                "{unknown} results are unknown, {counted} missed returns and lost records are counted"
             ));
         }
     }
