@@ -44,6 +44,17 @@ fn switch(on: bool) -> Result<()> {
     })
 }
 
+/// How many descriptors of perf events the agent holds: its rings among them.
+fn perf_events(agent: &Agent) -> Result<usize> {
+    let folder = format!("/proc/{}/fd", agent.pid());
+    let entries = fs::read_dir(&folder).with_context(|| format!("could not read {folder}"))?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .filter(|link| link.to_string_lossy().contains("perf_event"))
+        .count())
+}
+
 pub fn a_cpu_that_goes_and_comes_back_loses_nothing(alone: &Alone<'_>) -> Result<()> {
     let agent = alone.agents.start(&[])?;
     let result = go_and_come_back(alone, agent);
@@ -54,8 +65,14 @@ pub fn a_cpu_that_goes_and_comes_back_loses_nothing(alone: &Alone<'_>) -> Result
 
 fn go_and_come_back(alone: &Alone<'_>, agent: Agent) -> Result<()> {
     let mut all = Vec::new();
+    let with_all_cpus = perf_events(&agent)?;
     for is_on in [true, false, true] {
         switch(is_on)?;
+        // What happens on a CPU before it has a ring is counted as lost; here nothing may be.
+        until("the agent to follow", || {
+            let has_all = perf_events(&agent)? == with_all_cpus;
+            Ok((has_all == is_on).then_some(()))
+        })?;
         let playing = play("on_every_cpu", alone.root)?;
         let dir = playing.dir_text();
         all.push((playing.finish()?, dir));
