@@ -56,14 +56,15 @@ pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
     unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
 }
 
-/// Copies the room's address to the record being built, which has one at that offset. Word by word, because the compiler's own copy is a call that goes byte by byte.
+/// Copies the room's address to the record being built, which has one at that offset. Word by word,
+/// because the compiler's own copy is a call that goes byte by byte.
 #[inline(always)]
 pub fn put_address(scratch: &mut Scratch, offset: usize) {
     const WORDS: usize = size_of::<Address>() / 8;
     let from: *const u64 = (&raw const scratch.address).cast();
     // SAFETY: the caller names a field of type `Address` of a record, which lies in the room; both
-    // ends are 8-byte aligned, because the wire structs have no padding and addresses follow
-    // 8-byte fields (asserted in `Scratch` and by the offsets' use).
+    // ends are 8-byte aligned: the room's address follows a multiple of 8 bytes in a map value, and
+    // in each record that has one an even number of 4-byte fields stands before it.
     let to: *mut u64 = unsafe { scratch.record.as_mut_ptr().add(offset).cast() };
     for word in 0..WORDS {
         // SAFETY: inside both.

@@ -1,9 +1,9 @@
 //! `skb_copy_datagram_from_iter`: the payload, exactly as the receiver will get it.
 //!
-//! The entry notes which socket buffer a call fills and what came with it; the return writes the datagram if the address
-//! that the sender wrote (or the connected peer's) is selected. Return probes may be missed while
-//! many tasks sleep in this function, which stream sockets use too; then `queue` writes the
-//! datagram. Only a send that fails before it is queued needs the return.
+//! The entry notes which socket buffer a call fills and what came with it; the return writes the
+//! datagram if the address that the sender wrote (or the connected peer's) is selected. Return
+//! probes may be missed while many tasks sleep in this function, which stream sockets use too; then
+//! `queue` writes the datagram. Only a send that fails before it is queued needs the return.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;

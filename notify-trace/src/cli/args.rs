@@ -11,7 +11,7 @@ use crate::event::PlanName;
 
 /// Shows every sd_notify datagram on this host: by whom, to whom, when, and what became of it.
 ///
-/// Nothing is stopped, slowed or changed; payloads never leave the host.
+/// Nothing is stopped or changed; payloads never leave the host.
 #[derive(Debug, Parser)]
 #[command(name = "notify-trace", version, after_help = exit::TABLE, max_term_width = 100)]
 pub struct Cli {
