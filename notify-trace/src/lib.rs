@@ -6,6 +6,8 @@
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 
+pub mod glob;
+
 pub mod select;
 
 pub mod probe;

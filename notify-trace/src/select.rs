@@ -10,6 +10,7 @@ use std::fmt;
 use notify_trace_common::address::ADDRESS_MAX;
 
 use crate::event::{Address, SocketRule};
+use crate::glob;
 
 /// The kinds of notify sockets that are selected unless `--only-socket` is given: class, globs.
 /// `docs/events.md` explains the classes; the paths are those of each program's source.
@@ -243,7 +244,7 @@ impl Rules {
 impl Rule {
     fn matches(&self, address: &[u8]) -> bool {
         match &self.pattern {
-            Pattern::Glob { bytes, .. } => glob_matches(bytes, address),
+            Pattern::Glob { bytes, .. } => glob::matches(bytes, address),
             Pattern::Decimal => match address {
                 [0, digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
                 _ => false,
@@ -288,70 +289,6 @@ fn entries_of_glob(glob: &[u8]) -> Vec<Entry> {
         Vec::new()
     } else {
         vec![Entry::Prefix(beginning.to_vec())]
-    }
-}
-
-/// `*` is any run of bytes but `/`, `**` any run at all, `?` any byte but `/`, and a leading `**/`
-/// also nothing. Without allocation: whatever does not fit is tried again from the last star, which
-/// takes one byte more; a single star that would have to take a `/` gives way to the last double one.
-fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
-    if let Some(rest) = glob.strip_prefix(b"**/")
-        && matches_here(rest, text)
-    {
-        return true;
-    }
-    matches_here(glob, text)
-}
-
-/// Where to go on if what follows a star does not fit: in the glob behind it, in the text at the
-/// byte that it takes next.
-#[derive(Clone, Copy)]
-struct Retry {
-    glob: usize,
-    text: usize,
-}
-
-fn matches_here(glob: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut here) = (0, 0);
-    let (mut single, mut double): (Option<Retry>, Option<Retry>) = (None, None);
-    loop {
-        match (glob.get(at), text.get(here)) {
-            (Some(b'*'), _) => {
-                if glob.get(at + 1) == Some(&b'*') {
-                    at += 2;
-                    double = Some(Retry {
-                        glob: at,
-                        text: here,
-                    });
-                    single = None;
-                } else {
-                    at += 1;
-                    single = Some(Retry {
-                        glob: at,
-                        text: here,
-                    });
-                }
-                continue;
-            }
-            (None, None) => return true,
-            (Some(&want), Some(&have)) if want == have || (want == b'?' && have != b'/') => {
-                at += 1;
-                here += 1;
-                continue;
-            }
-            _ => {}
-        }
-        let can_take = |retry: &Retry| text.get(retry.text).is_some_and(|byte| *byte != b'/');
-        let retry = match (&mut single, &mut double) {
-            (Some(single), _) if can_take(single) => single,
-            (_, Some(double)) if double.text < text.len() => {
-                single = None;
-                double
-            }
-            _ => return false,
-        };
-        retry.text += 1;
-        (at, here) = (retry.glob, retry.text);
     }
 }
 
@@ -450,7 +387,7 @@ mod tests {
             ("**x", b"/long/way/x"),
         ] {
             let bytes = Address::from_spelling(glob).0;
-            assert!(glob_matches(&bytes, address), "{glob}");
+            assert!(glob::matches(&bytes, address), "{glob}");
             let covered = entries_of_glob(&bytes).iter().any(|entry| match entry {
                 Entry::Exact(exact) => exact == address,
                 Entry::Prefix(prefix) => address.starts_with(prefix),
@@ -458,39 +395,6 @@ mod tests {
                 Entry::Inode(_) => false,
             });
             assert!(covered, "{glob}");
-        }
-    }
-
-    #[test]
-    fn a_single_star_stops_at_a_slash() {
-        assert!(!glob_matches(b"/a/*/d", b"/a/b/c/d"));
-        assert!(glob_matches(b"/a/**/d", b"/a/b/c/d"));
-        assert!(glob_matches(b"/a*", b"/a"));
-        assert!(!glob_matches(b"/a?", b"/a/"));
-    }
-
-    /// The definition, as slow as it is plain.
-    fn matches_by_definition(glob: &[u8], text: &[u8]) -> bool {
-        match glob {
-            [] => text.is_empty(),
-            [b'*', b'*', rest @ ..] => {
-                (0..=text.len()).any(|taken| matches_by_definition(rest, &text[taken..]))
-            }
-            [b'*', rest @ ..] => (0..=text.len())
-                .take_while(|taken| !text[..*taken].contains(&b'/'))
-                .any(|taken| matches_by_definition(rest, &text[taken..])),
-            [want, rest @ ..] => text.split_first().is_some_and(|(have, text)| {
-                (want == have || (*want == b'?' && *have != b'/'))
-                    && matches_by_definition(rest, text)
-            }),
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn globs_match_as_they_are_defined(glob in "[ab/*?]{0,7}", text in "[ab/]{0,9}") {
-            let (glob, text) = (glob.as_bytes(), text.as_bytes());
-            proptest::prop_assert_eq!(matches_here(glob, text), matches_by_definition(glob, text));
         }
     }
 
