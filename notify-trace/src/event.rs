@@ -9,6 +9,7 @@
 //! was read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -160,6 +161,12 @@ pub struct Process {
     /// An `io_uring` worker thread acted for the process.
     #[serde(default, skip_serializing_if = "is_false")]
     pub io_uring_worker: bool,
+    /// Where it belongs: what its cgroup's path says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Arc<Attribution>>,
+    /// What `/proc` said of it after the record was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub later: Option<Arc<Later>>,
 }
 
 /// A cgroup of the v2 hierarchy.
@@ -171,6 +178,164 @@ pub struct Cgroup {
     /// Its path below the hierarchy's root, as it was when it was first seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Blob>,
+}
+
+/// Where a process belongs, read from its cgroup's path by systemd's and the container runtimes' own
+/// rules for naming cgroups. What the path doesn't say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Attribution {
+    /// The unit of the host's systemd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The slice that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// The user whose slice or service manager that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// The unit of that user's service manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_unit: Option<Unit>,
+    /// The slice of that user's service manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_slice: Option<String>,
+    /// The login session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The machine, a container or a VM, as systemd-machined calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// The container, the innermost one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+    /// The pod, of Kubernetes or of podman.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
+    /// All this is of the path under `later`: the path at the moment of the record said nothing, or
+    /// is not known.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_later: bool,
+}
+
+/// A unit of a systemd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Unit {
+    /// Its name, as `systemctl` takes it.
+    pub name: String,
+    /// The template that it is an instance of, such as `getty@.service`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The instance, unescaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Blob>,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Container {
+    /// Its id, as the runtime gave it.
+    pub id: String,
+    /// Who runs it, where the path tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// Its name, read from the runtime's own state after the record was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The process is not in the container but watches over it: conmon, the monitor of lxc, the
+    /// supervisor of nspawn.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_monitor: bool,
+    /// The unit of a systemd that runs inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The container that this one runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer: Option<Box<Self>>,
+}
+
+/// Who runs a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// Docker.
+    Docker,
+    /// containerd, for Kubernetes or nerdctl.
+    Containerd,
+    /// CRI-O.
+    CriO,
+    /// podman.
+    Podman,
+    /// systemd-nspawn.
+    Nspawn,
+    /// LXC, LXD, Incus.
+    Lxc,
+    /// runc, called directly.
+    Runc,
+    /// crun, called directly.
+    Crun,
+    /// youki, called directly.
+    Youki,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Pod {
+    /// Its uid (Kubernetes), or its id (podman).
+    pub uid: String,
+    /// Its class of service in Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Qos>,
+    /// Its name, read from the runtime's own state after the record was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its namespace, read likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// A pod's class of service in Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Qos {
+    /// Every container has limits that equal its requests.
+    Guaranteed,
+    /// Some have.
+    Burstable,
+    /// None has.
+    BestEffort,
+}
+
+/// What `/proc` said of a process after the record was read. It is of that very process (pid and
+/// start agree), but of a later moment: it may have executed another program meanwhile, or been
+/// moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Later {
+    /// `/proc/PID/exe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Blob>,
+    /// `/proc/PID/cmdline`, at most its first 4096 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command_line: Vec<Blob>,
+    /// The cgroup that says most, where the v2 path at the moment of the record says too little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<LaterCgroup>,
+}
+
+/// A line of `/proc/PID/cgroup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LaterCgroup {
+    /// The hierarchy: `name=systemd`, a list of v1 controllers, or empty for v2.
+    pub hierarchy: String,
+    /// The path in it.
+    pub path: Blob,
 }
 
 /// Where a datagram was sent.
@@ -313,6 +478,14 @@ pub enum Line {
         /// The line.
         text: Blob,
     },
+    /// A line whose value is withheld (`--redact`, `--keys-only`).
+    Redacted {
+        /// What stands before the first `=`; absent if that is withheld too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<Blob>,
+        /// Bytes that are withheld.
+        redacted_bytes: u64,
+    },
 }
 
 /// What a receiver that follows the protocol will object to.
@@ -355,6 +528,8 @@ pub enum Unknown {
     Payload,
     /// The payload: the call failed before the kernel copied any byte, so nothing was sent.
     PayloadNeverCopied,
+    /// The payload: it was withheld (`--redact`, `--keys-only`).
+    PayloadRedacted,
     /// Whether credentials were claimed.
     Claimed,
     /// How many file descriptors were passed.
@@ -441,8 +616,8 @@ pub struct Losses {
     /// Calls whose end no program saw: what became of them is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub returns_missed: u64,
-    /// Datagrams left out because `--pid` or `--cgroup` asked who sent them, which was not known yet
-    /// (tracepoints plan).
+    /// Datagrams left out because an option such as `--pid` or `--unit` asked who sent them, which was
+    /// not known (yet).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub undecided: u64,
     /// Program runs that the kernel skipped; absent where the kernel doesn't count them. Not a loss
@@ -529,6 +704,10 @@ pub struct Session {
     pub plan: Plan,
     /// The rules that select sockets.
     pub rules: Vec<SocketRule>,
+    /// What of it is shown: options such as `unit=nginx.service`, `redact=STATUS`. Those of one
+    /// name are alternatives, different ones must all hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub view: Vec<String>,
     /// What is not as one would wish, each a sentence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -597,6 +776,10 @@ pub struct Summary {
     pub open: u64,
     /// Failed connects.
     pub connect_failed: u64,
+    /// Notifications and failed connects besides, that were left out because options such as
+    /// `--unit` asked for others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// Records that the kernel programs tried to write.
     pub records_attempted: u64,
     /// Records read.

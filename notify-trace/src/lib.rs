@@ -1,7 +1,7 @@
 //! notify-trace, userspace: one datagram's way from the kernel hook to a line of output.
 //!
 //! ```text
-//! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ sink
+//! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ enrich ──▶ view ──▶ sink
 //! ```
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
@@ -18,11 +18,13 @@ pub mod order;
 
 pub mod names;
 
-pub mod enrich;
-
 pub mod join;
 
 pub mod event;
+
+pub mod enrich;
+
+pub mod view;
 
 pub mod escape;
 

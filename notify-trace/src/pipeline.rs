@@ -1,4 +1,4 @@
-//! Wires the stages: rings, decode, order, join, sink. Tasks, shutdown, deadlines and the counting
+//! Wires the stages: rings, decode, order, join, enrich, view, sink. Tasks, shutdown, deadlines and the counting
 //! of losses live only here: `stages` is what a record passes, `command` the command that is traced.
 
 mod command;
@@ -23,6 +23,7 @@ use crate::probe::ring::Rings;
 use crate::probe::self_test;
 use crate::select::Rules;
 use crate::sink::Sink;
+use crate::view::ViewOptions;
 
 /// A record is taken at the end of the kernel program that writes it; one that is older than a
 /// drain of all rings by this much can't be overtaken any more, except by a program that was
@@ -42,6 +43,8 @@ pub struct Settings {
     pub load: LoadOptions,
     /// Which sockets.
     pub rules: Rules,
+    /// What is shown.
+    pub view: ViewOptions,
     /// Bytes of each CPU's ring.
     pub ring_bytes: u64,
     /// Until this time has passed.
@@ -227,6 +230,7 @@ fn session(
         ring_bytes: rings.ring_bytes(),
         plan: loaded.plan.clone(),
         rules: settings.rules.describe().collect(),
+        view: settings.view.describe(),
         warnings,
     }
 }

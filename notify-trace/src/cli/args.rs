@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::exit;
+use crate::cli::output::OutputArgs;
+use crate::cli::view::ViewArgs;
 use crate::event::PlanName;
 
 /// Shows every sd_notify datagram on this host: by whom, to whom, when, and what became of it.
@@ -45,15 +47,21 @@ Examples:
   notify-trace trace --socket '/srv/app/*.sock'
       one's own notify sockets too
   notify-trace trace --cgroup /system.slice/nginx.service
-      what is sent from one unit only";
+      what is sent from one cgroup only, decided in the kernel
+  notify-trace trace --unit nginx --key READY --key RELOADING
+      when one service says that it is ready, or reloads
+  notify-trace trace --container web --failed -v
+      every fact of what a container could not get delivered
+  notify-trace trace --user alice --class systemd-user --time delta
+      what a user's services tell that user's manager, with the time between
+  notify-trace trace --comm 'systemd-*' --keys-only --width 80
+      which fields systemd's own programs send, without their values
+  notify-trace trace --redact STATUS,X_TOKEN --write boot.jsonl
+      on the terminal and, as JSON Lines, in a file; two keys' values in neither";
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// How to print: text for people, or JSON Lines (docs/events.md explains every field)
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub output: Format,
-
     /// Stop after this time, such as 30s, 5m, 500ms
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -106,18 +114,17 @@ pub struct TraceArgs {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
 
+    /// What is shown.
+    #[command(flatten)]
+    pub view: ViewArgs,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
     /// Trace until this command has ended
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// Output formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// One line per notification.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Plans.
@@ -244,6 +251,6 @@ mod tests {
             panic!("another verb");
         };
         assert_eq!(args.command, ["a", "-b"]);
-        assert_eq!(args.output, Format::Json);
+        assert_eq!(args.output.output, crate::cli::output::Format::Json);
     }
 }

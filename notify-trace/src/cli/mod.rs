@@ -2,4 +2,6 @@
 
 pub mod args;
 pub mod exit;
+pub mod output;
 pub mod trace;
+pub mod view;

@@ -1,6 +1,5 @@
 //! `trace`: from arguments to settings, and from the report to an exit code.
 
-use std::io::{self, BufWriter};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -10,15 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::cli::args::{Format, TraceArgs};
+use crate::cli::args::TraceArgs;
 use crate::cli::exit::Exit;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
 use crate::probe::{environment, self_test};
 use crate::select::Rules;
-use crate::sink::Sink;
-use crate::sink::json::Json;
-use crate::sink::text::Text;
 
 /// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
 const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -32,11 +28,7 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// If tracing can't begin or the output can't be written.
 pub fn run(args: &TraceArgs) -> Result<Exit> {
     let settings = settings(args)?;
-    let output = BufWriter::new(io::stdout().lock());
-    let mut sink: Box<dyn Sink> = match args.output {
-        Format::Text => Box::new(Text::new(output, jiff::tz::TimeZone::system())),
-        Format::Json => Box::new(Json::new(output)),
-    };
+    let mut sink = args.output.open()?;
     let stop = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -75,6 +67,7 @@ fn settings(args: &TraceArgs) -> Result<Settings> {
             self_test_address: self_test::address(),
         },
         rules,
+        view: args.view.options()?,
         ring_bytes: args.ring_size,
         duration: args.duration,
         count: args.count,

@@ -1,3 +1,231 @@
-//! Facts about the host that records don't carry.
+//! Facts about the host that records don't carry: who a cgroup is, what `/proc` says of a process,
+//! what time it is.
+//!
+//! What vanishes is looked at as soon as a record is read ([`Enrich::look`]); what is known is put
+//! into an event when that is made ([`Enrich::complete`]). Owns the bounded memory of both.
 
+pub mod cgroup;
 pub mod clock;
+pub mod procfs;
+pub mod runtime;
+pub mod users;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify_trace_common::record::Task;
+
+use crate::decode::Record;
+use crate::enrich::runtime::Names;
+use crate::event::{Attribution, Event, Later, Process};
+use crate::names::Recent;
+
+/// Most cgroups that are remembered.
+const CGROUPS: usize = 16_384;
+
+/// Most processes that are remembered.
+const PROCESSES: usize = 2_048;
+
+/// How old what `/proc` said may get: a process may execute another program, or be moved.
+const LOOK_AGAIN_NS: u64 = 1_000_000_000;
+
+/// A process, told from others that had its pid before.
+type Identity = (u32, u64);
+
+/// What is known of a cgroup.
+#[derive(Debug)]
+struct Known {
+    path: Vec<u8>,
+    attribution: Option<Arc<Attribution>>,
+}
+
+/// What is known of a process.
+#[derive(Debug)]
+struct Looked {
+    at_ns: u64,
+    comm: [u8; 16],
+    facts: Option<procfs::Facts>,
+    /// What follows of it for the cgroup that it was seen in last.
+    later: Option<(Option<u64>, Told)>,
+}
+
+/// What an event says of a process besides its record.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    later: Option<Arc<Later>>,
+    attribution: Option<Arc<Attribution>>,
+}
+
+/// Adds to events what records don't carry.
+#[derive(Debug)]
+pub struct Enrich {
+    proc: PathBuf,
+    cgroups: Recent<u64, Known>,
+    processes: Recent<Identity, Looked>,
+    names: Names,
+}
+
+impl Enrich {
+    /// For the host whose processes `proc` shows.
+    #[must_use]
+    pub fn new(proc: &Path) -> Self {
+        Self {
+            proc: proc.to_owned(),
+            cgroups: Recent::new(CGROUPS),
+            processes: Recent::new(PROCESSES),
+            names: Names::new(proc),
+        }
+    }
+
+    /// Looks at the processes that a record names, while they are there.
+    pub fn look(&mut self, record: &Record) {
+        match record {
+            Record::Send { send, .. } => self.look_at(&send.sender, send.header.time_ns),
+            Record::LateSender(late) => self.look_at(&late.sender, late.header.time_ns),
+            Record::Dequeue(dequeue) => self.look_at(&dequeue.reader, dequeue.header.time_ns),
+            Record::ConnectFailed(failed) => self.look_at(&failed.sender, failed.header.time_ns),
+            Record::ReceiverClosed(closed) => self.look_at(&closed.closer, closed.header.time_ns),
+            Record::Cgroup { cgroup, path } => {
+                self.attribute(cgroup.cgroup_id, path);
+            }
+            Record::Outcome(_) | Record::Exit(_) | Record::Receiver(_) => {}
+        }
+    }
+
+    fn look_at(&mut self, task: &Task, time_ns: u64) {
+        // Without its start a process can't be told from the next one with its pid.
+        if task.tgid == 0 || task.start_boottime_ns == 0 {
+            return;
+        }
+        let identity = (task.tgid, task.start_boottime_ns);
+        let known = self.processes.get_mut(&identity);
+        if known.as_ref().is_some_and(|known| {
+            known.comm == task.comm && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS
+        }) {
+            return;
+        }
+        let facts = procfs::read(&self.proc, task.tgid, task.start_boottime_ns);
+        if let (Some(known), None) = (known, &facts) {
+            // It is gone; what it was stays known.
+            known.at_ns = time_ns;
+            return;
+        }
+        let looked = Looked {
+            at_ns: time_ns,
+            comm: task.comm,
+            facts,
+            later: None,
+        };
+        self.processes.insert(identity, looked);
+    }
+
+    /// Adds what is known to an event.
+    pub fn complete(&mut self, event: &mut Event) {
+        match event {
+            Event::Send(notification) => {
+                self.complete_all([
+                    notification.sender.as_mut(),
+                    notification.delivery.reader.as_mut(),
+                ]);
+            }
+            Event::Update(update) => {
+                self.complete_all([update.sender.as_mut(), update.delivery.reader.as_mut()]);
+            }
+            Event::ConnectFailed(failed) => self.complete_all([Some(&mut failed.sender)]),
+            Event::ReceiverClosed(closed) => self.complete_all([Some(&mut closed.closer)]),
+            Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => {}
+        }
+    }
+
+    fn complete_all<'a>(&mut self, processes: impl IntoIterator<Item = Option<&'a mut Process>>) {
+        for process in processes.into_iter().flatten() {
+            let told = self.tell(process);
+            process.attribution = told.attribution;
+            process.later = told.later;
+        }
+    }
+
+    fn tell(&mut self, process: &Process) -> Told {
+        let cgroup = process.cgroup.as_ref();
+        let path = cgroup.and_then(|cgroup| Some((cgroup.id, &*cgroup.path.as_ref()?.0)));
+        let by_path = path.and_then(|(id, path)| self.attribute(id, path));
+        let Some(looked) = process
+            .start_boottime_ns
+            .and_then(|start_ns| self.processes.get_mut(&(process.pid, start_ns)))
+        else {
+            return Told {
+                later: None,
+                attribution: by_path,
+            };
+        };
+        let id = path.map(|(id, _)| id);
+        if let Some((of, told)) = &looked.later
+            && *of == id
+        {
+            return told.clone();
+        }
+        let Some(facts) = &looked.facts else {
+            return Told {
+                later: None,
+                attribution: by_path,
+            };
+        };
+        let by_line = cgroup::later(&facts.cgroups, path.map(|(_, path)| path));
+        let (line, attribution) = match by_line {
+            Some((line, attribution)) => {
+                let mut attribution = Attribution {
+                    is_later: true,
+                    ..attribution
+                };
+                self.names.name(&mut attribution);
+                (Some(line), Some(Arc::new(attribution)))
+            }
+            None => (None, by_path),
+        };
+        let later = Later {
+            executable: facts.executable.clone(),
+            command_line: facts.command_line.clone(),
+            cgroup: line,
+        };
+        let told = Told {
+            later: (later != Later::default()).then(|| Arc::new(later)),
+            attribution,
+        };
+        looked.later = Some((id, told.clone()));
+        told
+    }
+
+    /// What a cgroup's path says; looked up once, unless the id gets another path.
+    fn attribute(&mut self, id: u64, path: &[u8]) -> Option<Arc<Attribution>> {
+        if let Some(known) = self.cgroups.get(&id)
+            && known.path == path
+        {
+            return known.attribution.clone();
+        }
+        let attribution = cgroup::attribute(path).map(|mut attribution| {
+            self.names.name(&mut attribution);
+            Arc::new(attribution)
+        });
+        let known = Known {
+            path: path.to_vec(),
+            attribution: attribution.clone(),
+        };
+        self.cgroups.insert(id, known);
+        attribution
+    }
+}
+
+/// Where the host's files are: in a container that sees the host's processes, below process 1's root.
+#[must_use]
+pub fn host_root(proc: &Path) -> PathBuf {
+    let namespace = |of: &str| {
+        std::fs::metadata(proc.join(of).join("ns/mnt"))
+            .map(|it| it.ino())
+            .ok()
+    };
+    match (namespace("self"), namespace("1")) {
+        (Some(own), Some(first)) if own != first => proc.join("1/root"),
+        _ => PathBuf::from("/"),
+    }
+}

@@ -167,6 +167,9 @@ impl Build<'_> {
             start_boottime_ns: nonzero(task.start_boottime_ns),
             cgroup,
             io_uring_worker: task.flags & TASK_IO_WORKER != 0,
+            // Where it belongs is `enrich`'s to say.
+            attribution: None,
+            later: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The stages from decode to sink as one thing that takes bytes, and what is counted on the way.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{ORDER_SLACK_NS, Settings};
 use crate::decode::{Record, decode};
+use crate::enrich::Enrich;
 use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, Loss, Losses, PlanName, Summary};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
@@ -20,6 +22,7 @@ use crate::probe::ring::Rings;
 use crate::select::Rules;
 use crate::sink::Sink;
 use crate::tally::Tally;
+use crate::view::View;
 
 /// How long a notification may be open before it is passed on as pending.
 const PENDING_AFTER_NS: u64 = 250_000_000;
@@ -42,6 +45,8 @@ pub(super) struct Stages<'a> {
     count: Option<u64>,
     order: Order<Record>,
     join: Join,
+    enrich: Enrich,
+    view: View,
     clock: WallClock,
     clock_taken_ns: u64,
     sink: &'a mut dyn Sink,
@@ -67,6 +72,8 @@ impl<'a> Stages<'a> {
                 sees_results: !is_by_receiver,
                 sees_queue: loaded.programs.contains(&Emitter::Queue),
             }),
+            enrich: Enrich::new(Path::new("/proc")),
+            view: View::new(settings.view.clone()),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
             sink,
@@ -83,7 +90,11 @@ impl<'a> Stages<'a> {
     pub(super) fn take(&mut self, bytes: &Bytes) {
         match decode(bytes) {
             Ok(record) if is_self_test(&record) => {}
-            Ok(record) => self.order.push(record.header().time_ns, record),
+            Ok(record) => {
+                // Before it has its turn: what it names may vanish meanwhile.
+                self.enrich.look(&record);
+                self.order.push(record.header().time_ns, record);
+            }
             Err(_) => self.undecodable += 1,
         }
     }
@@ -119,6 +130,8 @@ impl<'a> Stages<'a> {
             count,
             order,
             join,
+            enrich,
+            view,
             clock,
             sink,
             failed,
@@ -129,7 +142,12 @@ impl<'a> Stages<'a> {
             clock: *clock,
             rules,
         };
-        let mut out = |event: Event| write(*sink, failed, tally, *count, &event);
+        let mut out = |mut event: Event| {
+            enrich.complete(&mut event);
+            if let Some(event) = view.show(event) {
+                write(*sink, failed, tally, *count, &event);
+            }
+        };
         let mut out: &mut dyn FnMut(Event) = &mut out;
         step(order, join, &context, &mut out);
     }
@@ -171,7 +189,7 @@ impl<'a> Stages<'a> {
 
     /// All losses so far, by the kernel programs' own counters.
     pub(super) fn losses(&self, counted: &Counters, programs_skipped: Option<u64>) -> Losses {
-        Losses {
+        let mut losses = Losses {
             ring_full: counted.ring_full,
             no_ring: counted.ring_error,
             calls_full: counted.calls_full,
@@ -182,7 +200,9 @@ impl<'a> Stages<'a> {
             programs_skipped,
             undecodable: self.undecodable,
             join_evicted: self.join.counters().join_evicted,
-        }
+        };
+        self.view.count_losses(&mut losses);
+        losses
     }
 
     /// Shows what was lost since the last time, in the stream. Gaps in what was read are looked into
@@ -236,6 +256,7 @@ impl<'a> Stages<'a> {
             destroyed: tally.destroyed,
             open: tally.open(),
             connect_failed: tally.connect_failed,
+            left_out: self.view.left_out(),
             records_attempted: attempted,
             records_received: received,
             losses,

@@ -19,6 +19,14 @@ fn examples() -> Vec<&'static str> {
         .collect()
 }
 
+/// The events of the document.
+pub(super) fn events() -> Vec<Event> {
+    examples()
+        .into_iter()
+        .map(|example| serde_json::from_str(example).expect(example))
+        .collect()
+}
+
 fn schema() -> Value {
     serde_json::to_value(schemars::schema_for!(Event)).expect("a schema is JSON")
 }

@@ -8,6 +8,7 @@ use std::io;
 use crate::event::Event;
 
 pub mod json;
+pub mod tee;
 pub mod text;
 
 #[cfg(test)]

@@ -3,25 +3,10 @@
 use std::fmt::{self, Display, Write as _};
 
 use crate::escape::escape_field;
-use crate::event::{Address, Credentials, Defect, Errno, Process, Unknown};
-
-/// Most characters of a cgroup's path.
-const PATH_COLUMNS: usize = 300;
-
-/// `comm[pid]` and, where it is known, the cgroup's path.
-pub(super) fn sender(process: Option<&Process>) -> Vec<String> {
-    let Some(process) = process else {
-        return vec!["?".to_owned()];
-    };
-    let mut parts = vec![name(process)];
-    if let Some(cgroup) = &process.cgroup {
-        parts.push(match &cgroup.path {
-            Some(path) => cut(escape_field(&path.0), PATH_COLUMNS),
-            None => format!("(cgroup {})", cgroup.id),
-        });
-    }
-    parts
-}
+use crate::event::{
+    Address, Credentials, Defect, DeliveryState, Errno, Line, Notification, Process, Receiver,
+    Runtime, Unknown,
+};
 
 /// `comm[pid]`.
 pub(super) fn name(process: &Process) -> String {
@@ -36,6 +21,71 @@ pub(super) fn address(address: &Address) -> String {
         // A path that looks like an abstract name.
         [b'@', path @ ..] => format!("\\x40{}", escape_field(path)),
         path => escape_field(path).to_string(),
+    }
+}
+
+/// `/run/notify/notify.sock (bound as /proc/self/fd/9/notify/notify.sock)`.
+pub(super) fn target(notification: &Notification) -> String {
+    let wanted = notification.destination.as_ref().map(|to| &to.address);
+    let bound = notification
+        .receiver
+        .as_ref()
+        .and_then(|to| to.address.as_ref());
+    match (wanted, bound) {
+        (Some(wanted), Some(bound)) if wanted != bound => {
+            format!("{} (bound as {})", address(wanted), address(bound))
+        }
+        (Some(it), _) | (None, Some(it)) => address(it),
+        (None, None) => notification
+            .receiver
+            .as_ref()
+            .map_or_else(|| "?".to_owned(), socket),
+    }
+}
+
+/// A socket by its address or, without one, by its number.
+pub(super) fn socket(receiver: &Receiver) -> String {
+    match &receiver.address {
+        Some(it) => address(it),
+        None => format!("socket:[{}]", receiver.inode),
+    }
+}
+
+/// A line of a payload: an assignment as it is, another line in quotes, an empty one not at all.
+pub(super) fn line(line: &Line) -> Option<String> {
+    match line {
+        Line::Assignment { key, value } => Some(format!(
+            "{}={}",
+            escape_field(&key.0),
+            escape_field(&value.0)
+        )),
+        Line::Other { text } if text.0.is_empty() => None,
+        Line::Other { text } => Some(format!("\"{}\"", escape_field(&text.0))),
+        Line::Redacted {
+            key,
+            redacted_bytes,
+        } => {
+            let bytes = count(*redacted_bytes, "byte", "bytes");
+            Some(match key {
+                Some(key) => format!("{}=[{bytes} withheld]", escape_field(&key.0)),
+                None => format!("[{bytes} withheld]"),
+            })
+        }
+    }
+}
+
+/// The name that a runtime goes by.
+pub(super) const fn runtime(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Docker => "docker",
+        Runtime::Containerd => "containerd",
+        Runtime::CriO => "cri-o",
+        Runtime::Podman => "podman",
+        Runtime::Nspawn => "nspawn",
+        Runtime::Lxc => "lxc",
+        Runtime::Runc => "runc",
+        Runtime::Crun => "crun",
+        Runtime::Youki => "youki",
     }
 }
 
@@ -73,6 +123,19 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// What became of it.
+pub(super) const fn state(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Failed => "FAILED",
+        DeliveryState::Sending => "pending, not queued yet",
+        DeliveryState::Queued => "pending, in the queue",
+        DeliveryState::Filtered => "DROPPED by the receiver's filter",
+        DeliveryState::Destroyed => "DESTROYED unread with its receiver",
+        DeliveryState::Unknown => "not known",
+    }
+}
+
 pub(super) const fn defect(defect: Defect) -> &'static str {
     match defect {
         Defect::TooLong => "longer than 4096 bytes",
@@ -93,6 +156,7 @@ pub(super) const fn unknown(unknown: Unknown) -> &'static str {
         Unknown::SendTimes => "send times",
         Unknown::Payload => "payload",
         Unknown::PayloadNeverCopied => "payload, never copied",
+        Unknown::PayloadRedacted => "payload, withheld",
         Unknown::Claimed => "claimed credentials",
         Unknown::Fds => "fds",
         Unknown::ReceiverAddress => "receiver's name",

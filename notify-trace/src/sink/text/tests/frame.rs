@@ -12,12 +12,12 @@ fn a_new_day_gets_a_line() {
     let days: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
     assert_eq!(days, ["# 2026-11-24"]);
     assert!(
-        text.contains("\n# 2026-11-24\n00:00:00.000000  nginx"),
+        text.contains("\n# 2026-11-24\n00:00:00.000000      85 µs"),
         "{text}"
     );
 }
 
-fn session(plan: &str) -> Event {
+pub(super) fn session(plan: &str) -> Event {
     event(
         json!({
             "type": "session", "format_version": 1, "tool_version": "0.1.0",
@@ -41,7 +41,9 @@ fn the_session_says_how_the_host_is_traced() {
         "# notify-trace 0.1.0 on web1, Linux 6.12.0 x86_64, 2026-11-23 15:42:00 +01:00\n\
          # plan full: kprobes and trampolines work\n\
          # can't know: who sends a datagram\n# can't know: results\n\
-         # warning: 1 CPU is offline\n"
+         # warning: 1 CPU is offline\n\
+         # TIME           DELIVERED  UNIT OR CONTAINER             SENDER                 → \
+         RECEIVER      MESSAGE\n"
     );
 }
 

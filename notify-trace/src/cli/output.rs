@@ -1,0 +1,184 @@
+//! Where events go: options and what is opened for them.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use crate::sink::Sink;
+use crate::sink::json::Json;
+use crate::sink::tee::Tee;
+use crate::sink::text::{Columns, Options, Text, Times};
+
+/// What a file that we write may be read by: its owner.
+const FILE_MODE: u32 = 0o600;
+
+/// How events are written.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "How it is written")]
+pub struct OutputArgs {
+    /// How to print: text for people, or JSON Lines (docs/events.md explains every field)
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+
+    /// Every fact of each event, a paragraph each (text only)
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Which times (text only)
+    #[arg(long, value_enum, default_value_t = TimeArg::Absolute)]
+    pub time: TimeArg,
+
+    /// Colours: on a terminal, unless NO_COLOR is set (text only)
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub color: ColorArg,
+
+    /// Cells of a line, 0 for no bound; by default as many as the terminal has, and no bound in a
+    /// file (text only)
+    #[arg(long, value_name = "N")]
+    pub width: Option<usize>,
+
+    /// Write the same events as JSON Lines to this file too; only its owner may read it (mode 0600)
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One row per notification.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimeArg {
+    /// Time of day, here.
+    Absolute,
+    /// Since tracing began.
+    Relative,
+    /// Since the row above.
+    Delta,
+    /// Time of day, UTC.
+    Utc,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorArg {
+    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl OutputArgs {
+    /// Opens everything, so that a wrong path is noticed before the work begins.
+    ///
+    /// # Errors
+    /// If the file can't be opened.
+    pub fn open(&self) -> Result<Box<dyn Sink>> {
+        let output = BufWriter::new(io::stdout().lock());
+        let shown: Box<dyn Sink> = match self.output {
+            Format::Text => Box::new(Text::new(output, self.text())),
+            Format::Json => Box::new(Json::new(output)),
+        };
+        let Some(path) = &self.write else {
+            return Ok(shown);
+        };
+        let file = create(path).with_context(|| {
+            format!(
+                "--write {}: the file can't be opened for writing",
+                path.display()
+            )
+        })?;
+        Ok(Box::new(Tee::new(
+            shown,
+            Box::new(Json::new(BufWriter::new(file))),
+        )))
+    }
+
+    fn text(&self) -> Options {
+        Options {
+            zone: TimeZone::system(),
+            times: match self.time {
+                TimeArg::Absolute => Times::Absolute,
+                TimeArg::Relative => Times::Relative,
+                TimeArg::Delta => Times::Delta,
+                TimeArg::Utc => Times::Utc,
+            },
+            columns: match self.width {
+                Some(0) => Columns::Unbounded,
+                Some(cells) => Columns::Fixed(cells),
+                None if io::stdout().is_terminal() => Columns::Asked(terminal_columns),
+                None => Columns::Unbounded,
+            },
+            is_coloured: match self.color {
+                ColorArg::Always => true,
+                ColorArg::Never => false,
+                ColorArg::Auto => {
+                    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+                }
+            },
+            is_verbose: self.verbose,
+        }
+    }
+}
+
+/// Cells of a line of the terminal that is the standard output.
+#[must_use]
+pub fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+/// Opens a file that only its owner may read, whatever it was before. What isn't a regular file (a
+/// pipe, a terminal) is taken as it is.
+fn create(path: &Path) -> io::Result<impl Write + use<>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        // First out of others' reach, then empty, then written.
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_its_owners_alone_even_if_it_was_there_before() {
+        let path = std::env::temp_dir().join(format!("nt-output-{}", std::process::id()));
+        std::fs::write(&path, "what was there before").expect("writable");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
+        let mut file = create(&path).expect("writable");
+        file.write_all(b"new").expect("room");
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, FILE_MODE);
+        assert_eq!(std::fs::read(&path).expect("ours"), b"new");
+        std::fs::remove_file(&path).expect("ours");
+    }
+
+    #[test]
+    fn a_device_is_taken_as_it_is() {
+        assert!(create(Path::new("/dev/null")).is_ok());
+        assert!(create(Path::new("/no/such/folder/x")).is_err());
+    }
+}

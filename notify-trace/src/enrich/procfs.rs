@@ -1,0 +1,118 @@
+//! What `/proc` says of one process, if it is still the one that is meant.
+//!
+//! The start time is read last: if it is the one asked for, then all that was read before it is that
+//! process's, for a pid isn't given to another one while its owner is there.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use crate::event::Blob;
+
+/// Most bytes of a command line that are kept.
+pub const COMMAND_LINE_MAX: u64 = 4096;
+
+/// Most bytes read of any other file.
+const FILE_MAX: u64 = 65_536;
+
+/// `/proc/PID/stat` counts in hundredths of a second (`USER_HZ`, `include/uapi/asm-generic/param.h`).
+const NS_PER_TICK: u64 = 10_000_000;
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `/proc/PID/exe`; absent where that may not be read, and for kernel threads and zombies.
+    pub executable: Option<Blob>,
+    /// `/proc/PID/cmdline`.
+    pub command_line: Vec<Blob>,
+    /// `/proc/PID/cgroup` as it is.
+    pub cgroups: Vec<u8>,
+}
+
+/// Reads what is known of process `pid` that started at `start_boottime_ns`; `None` if it is gone.
+#[must_use]
+pub fn read(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Facts> {
+    let folder = proc.join(pid.to_string());
+    let facts = Facts {
+        executable: std::fs::read_link(folder.join("exe"))
+            .ok()
+            .map(|path| Blob(path.into_os_string().into_vec())),
+        command_line: words(&bytes(&folder.join("cmdline"), COMMAND_LINE_MAX)),
+        cgroups: bytes(&folder.join("cgroup"), FILE_MAX),
+    };
+    let stat = bytes(&folder.join("stat"), FILE_MAX);
+    (start_ticks(&stat)? == start_boottime_ns / NS_PER_TICK).then_some(facts)
+}
+
+/// At most `most` bytes of a file; none if it can't be read.
+fn bytes(path: &Path, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Whatever came before an error is as good as it gets.
+    let _ = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    bytes
+}
+
+/// The arguments, each ended by a NUL.
+fn words(command_line: &[u8]) -> Vec<Blob> {
+    let ended = command_line.strip_suffix(b"\0").unwrap_or(command_line);
+    if ended.is_empty() {
+        return Vec::new();
+    }
+    ended
+        .split(|byte| *byte == 0)
+        .map(|word| Blob(word.to_vec()))
+        .collect()
+}
+
+/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)); the name in field 2 may hold anything.
+fn start_ticks(stat: &[u8]) -> Option<u64> {
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(behind_name..)?).ok()?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_and_another_with_its_pid_is_not() {
+        let proc = Path::new("/proc");
+        let pid = std::process::id();
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("readable");
+        let start_ns = start_ticks(&stat).expect("a start") * NS_PER_TICK + 1234;
+        let facts = read(proc, pid, start_ns).expect("it runs");
+        let own = std::env::current_exe().expect("a path");
+        assert_eq!(facts.executable, Some(Blob::from(&*own.to_string_lossy())));
+        assert!(!facts.command_line.is_empty());
+        assert!(!facts.cgroups.is_empty());
+        // Its pid was another process's before.
+        assert_eq!(read(proc, pid, start_ns - NS_PER_TICK), None);
+        assert_eq!(read(proc, u32::MAX, start_ns), None);
+    }
+
+    #[test]
+    fn the_arguments_are_taken_apart_and_an_empty_one_counts() {
+        let texts = |line: &[u8]| {
+            words(line)
+                .into_iter()
+                .map(|word| word.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(texts(b"sh\0-c\0\0x y\0"), [&b"sh"[..], b"-c", b"", b"x y"]);
+        assert_eq!(texts(b"retitled"), [b"retitled"]);
+        assert!(texts(b"").is_empty() && texts(b"\0").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_looks_like_fields_shifts_nothing() {
+        let mut stat = b"7 (a) b (c)) S".to_vec();
+        for field in 4..=22 {
+            stat.extend_from_slice(format!(" {field}").as_bytes());
+        }
+        assert_eq!(start_ticks(&stat), Some(22));
+        assert_eq!(start_ticks(b"7 (x) S 1"), None);
+        assert_eq!(start_ticks(b""), None);
+    }
+}

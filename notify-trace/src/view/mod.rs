@@ -1,0 +1,126 @@
+//! What of the events is shown: which of them (`filter`), and how much of their payloads
+//! (`redact`). Every output sees the same.
+
+pub mod filter;
+pub mod redact;
+
+use crate::event::{Event, Exit, Losses, Process};
+use crate::names::Recent;
+use crate::view::filter::{Answer, Filter};
+use crate::view::redact::Redact;
+
+/// How many notifications, and how many senders, are remembered as shown.
+const REMEMBERED: usize = 65_536;
+
+/// What is to be shown.
+#[derive(Clone, Debug, Default)]
+pub struct ViewOptions {
+    /// Which events.
+    pub filter: Filter,
+    /// What is withheld.
+    pub redact: Redact,
+}
+
+impl ViewOptions {
+    /// The options in words, for the session event.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let mut words = self.filter.describe();
+        words.extend(self.redact.describe());
+        words
+    }
+}
+
+/// Decides, event by event, what is shown of it.
+#[derive(Debug)]
+pub struct View {
+    options: ViewOptions,
+    /// Numbers of the notifications that were shown.
+    shown: Recent<u64, ()>,
+    /// The processes that sent them.
+    senders: Recent<(u32, Option<u64>), ()>,
+    left_out: u64,
+    undecided: u64,
+}
+
+impl View {
+    /// Nothing was shown yet.
+    #[must_use]
+    pub fn new(options: ViewOptions) -> Self {
+        Self {
+            options,
+            shown: Recent::new(REMEMBERED),
+            senders: Recent::new(REMEMBERED),
+            left_out: 0,
+            undecided: 0,
+        }
+    }
+
+    /// The event as it is to be shown, if it is.
+    pub fn show(&mut self, mut event: Event) -> Option<Event> {
+        if !self.options.filter.is_empty() && !self.is_wanted(&event) {
+            return None;
+        }
+        self.options.redact.apply(&mut event);
+        Some(event)
+    }
+
+    /// Notifications and failed connects that were left out.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Adds what could not be decided.
+    pub const fn count_losses(&self, losses: &mut Losses) {
+        losses.undecided += self.undecided;
+    }
+
+    fn is_wanted(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Send(notification) => {
+                let answer = self.options.filter.notification(notification);
+                if answer == Answer::Yes {
+                    self.shown.insert(notification.id, ());
+                    self.remember(notification.sender.as_ref());
+                }
+                self.count(answer)
+            }
+            Event::Update(update) => {
+                let is_shown = self.shown.get(&update.id).is_some();
+                if is_shown {
+                    self.remember(update.sender.as_ref());
+                }
+                is_shown
+            }
+            Event::ConnectFailed(failed) => {
+                let answer = self.options.filter.connect_failed(failed);
+                self.count(answer)
+            }
+            Event::ReceiverClosed(closed) => self.options.filter.receiver_closed(closed),
+            Event::Exit(exit) => self.is_senders(*exit),
+            Event::Session(_) | Event::Loss(_) | Event::Summary(_) => true,
+        }
+    }
+
+    fn remember(&mut self, sender: Option<&Process>) {
+        if let Some(sender) = sender {
+            let identity = (sender.pid, sender.start_boottime_ns);
+            self.senders.insert(identity, ());
+        }
+    }
+
+    fn is_senders(&mut self, exit: Exit) -> bool {
+        let identity = (exit.pid, exit.start_boottime_ns);
+        self.senders.remove(&identity).is_some()
+    }
+
+    const fn count(&mut self, answer: Answer) -> bool {
+        match answer {
+            Answer::Yes => return true,
+            Answer::No => self.left_out += 1,
+            Answer::Unknown => self.undecided += 1,
+        }
+        false
+    }
+}
