@@ -5,6 +5,7 @@ mod command;
 mod stages;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What is shown.
     pub view: ViewOptions,
+    /// Takes every record as it was read, one after the other.
+    pub records: Option<File>,
     /// Bytes of each CPU's ring.
     pub ring_bytes: u64,
     /// Until this time has passed.

@@ -114,6 +114,10 @@ pub struct TraceArgs {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
 
+    /// Save the kernel programs' records to this file as they are, for a report of a defect
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub save_records: Option<PathBuf>,
+
     /// What is shown.
     #[command(flatten)]
     pub view: ViewArgs,

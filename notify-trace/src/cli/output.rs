@@ -1,7 +1,7 @@
 //! Where events go: options and what is opened for them.
 
-use std::fs::{OpenOptions, Permissions};
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, IsTerminal as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,10 @@ pub fn terminal_columns() -> Option<usize> {
 
 /// Opens a file that only its owner may read, whatever it was before. What isn't a regular file (a
 /// pipe, a terminal) is taken as it is.
-fn create(path: &Path) -> io::Result<impl Write + use<>> {
+///
+/// # Errors
+/// If it can't be opened for writing.
+pub fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -158,6 +161,8 @@ fn create(path: &Path) -> io::Result<impl Write + use<>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::args::TraceArgs;
 use crate::cli::exit::Exit;
+use crate::cli::output::create;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
 use crate::probe::{environment, self_test};
@@ -68,6 +69,11 @@ fn settings(args: &TraceArgs) -> Result<Settings> {
         },
         rules,
         view: args.view.options()?,
+        records: args
+            .save_records
+            .as_deref()
+            .map(|path| create(path).with_context(|| format!("--save-records {}", path.display())))
+            .transpose()?,
         ring_bytes: args.ring_size,
         duration: args.duration,
         count: args.count,

@@ -10,6 +10,9 @@ pub mod procfs;
 pub mod runtime;
 pub mod users;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,16 +41,28 @@ type Identity = (u32, u64);
 struct Known {
     path: Vec<u8>,
     attribution: Option<Arc<Attribution>>,
+    at_ns: u64,
+}
+
+impl Known {
+    /// Whether the container's name was not found: its runtime may write it down a moment later.
+    fn is_nameless(&self) -> bool {
+        self.attribution
+            .as_ref()
+            .and_then(|it| it.container.as_ref())
+            .is_some_and(|container| container.name.is_none())
+    }
 }
 
 /// What is known of a process.
 #[derive(Debug)]
 struct Looked {
     at_ns: u64,
+    /// That of its main thread, once that was seen.
     comm: [u8; 16],
     facts: Option<procfs::Facts>,
     /// What follows of it for the cgroup that it was seen in last.
-    later: Option<(Option<u64>, Told)>,
+    later: Option<(Option<Vec<u8>>, Told)>,
 }
 
 /// What an event says of a process besides its record.
@@ -64,6 +79,8 @@ pub struct Enrich {
     cgroups: Recent<u64, Known>,
     processes: Recent<Identity, Looked>,
     names: Names,
+    /// The latest time of a record.
+    now_ns: u64,
 }
 
 impl Enrich {
@@ -75,6 +92,7 @@ impl Enrich {
             cgroups: Recent::new(CGROUPS),
             processes: Recent::new(PROCESSES),
             names: Names::new(proc),
+            now_ns: 0,
         }
     }
 
@@ -94,14 +112,23 @@ impl Enrich {
     }
 
     fn look_at(&mut self, task: &Task, time_ns: u64) {
+        self.now_ns = self.now_ns.max(time_ns);
+        if let Some(known) = self.cgroups.get(&task.cgroup_id)
+            && known.is_nameless()
+            && time_ns.saturating_sub(known.at_ns) >= LOOK_AGAIN_NS
+        {
+            self.cgroups.remove(&task.cgroup_id);
+        }
         // Without its start a process can't be told from the next one with its pid.
         if task.tgid == 0 || task.start_boottime_ns == 0 {
             return;
         }
         let identity = (task.tgid, task.start_boottime_ns);
         let known = self.processes.get_mut(&identity);
+        // A process that executes another program gets its name. Other threads choose their own.
+        let is_renamed = |known: &Looked| task.tid == task.tgid && known.comm != task.comm;
         if known.as_ref().is_some_and(|known| {
-            known.comm == task.comm && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS
+            !is_renamed(known) && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS
         }) {
             return;
         }
@@ -109,6 +136,7 @@ impl Enrich {
         if let (Some(known), None) = (known, &facts) {
             // It is gone; what it was stays known.
             known.at_ns = time_ns;
+            known.comm = task.comm;
             return;
         }
         let looked = Looked {
@@ -159,9 +187,9 @@ impl Enrich {
                 attribution: by_path,
             };
         };
-        let id = path.map(|(id, _)| id);
+        let path = path.map(|(_, path)| path);
         if let Some((of, told)) = &looked.later
-            && *of == id
+            && of.as_deref() == path
         {
             return told.clone();
         }
@@ -171,7 +199,7 @@ impl Enrich {
                 attribution: by_path,
             };
         };
-        let by_line = cgroup::later(&facts.cgroups, path.map(|(_, path)| path));
+        let by_line = cgroup::later(&facts.cgroups, path);
         let (line, attribution) = match by_line {
             Some((line, attribution)) => {
                 let mut attribution = Attribution {
@@ -192,7 +220,7 @@ impl Enrich {
             later: (later != Later::default()).then(|| Arc::new(later)),
             attribution,
         };
-        looked.later = Some((id, told.clone()));
+        looked.later = Some((path.map(<[u8]>::to_vec), told.clone()));
         told
     }
 
@@ -210,6 +238,7 @@ impl Enrich {
         let known = Known {
             path: path.to_vec(),
             attribution: attribution.clone(),
+            at_ns: self.now_ns,
         };
         self.cgroups.insert(id, known);
         attribution

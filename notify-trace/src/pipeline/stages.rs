@@ -1,6 +1,7 @@
 //! The stages from decode to sink as one thing that takes bytes, and what is counted on the way.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use notify_trace_common::limits::{Counters, Emitter};
 use tokio::time::Instant;
+use zerocopy::FromBytes;
 
 use super::{ORDER_SLACK_NS, Settings};
 use crate::decode::{Record, decode};
@@ -47,6 +49,7 @@ pub(super) struct Stages<'a> {
     join: Join,
     enrich: Enrich,
     view: View,
+    records: Option<BufWriter<&'a File>>,
     clock: WallClock,
     clock_taken_ns: u64,
     sink: &'a mut dyn Sink,
@@ -74,6 +77,7 @@ impl<'a> Stages<'a> {
             }),
             enrich: Enrich::new(Path::new("/proc")),
             view: View::new(settings.view.clone()),
+            records: settings.records.as_ref().map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
             sink,
@@ -91,11 +95,24 @@ impl<'a> Stages<'a> {
         match decode(bytes) {
             Ok(record) if is_self_test(&record) => {}
             Ok(record) => {
+                self.save(bytes);
                 // Before it has its turn: what it names may vanish meanwhile.
                 self.enrich.look(&record);
                 self.order.push(record.header().time_ns, record);
             }
             Err(_) => self.undecodable += 1,
+        }
+    }
+
+    /// Keeps a record as it was read. Its header says how long it is, so no frame is needed.
+    fn save(&mut self, bytes: &Bytes) {
+        let Some(records) = &mut self.records else {
+            return;
+        };
+        let length = <u32 as FromBytes>::read_from_prefix(bytes).map_or(0, |(size, _)| size);
+        let length = usize::try_from(length).unwrap_or(0).min(bytes.len());
+        if let Err(error) = records.write_all(&bytes[..length]) {
+            self.failed.get_or_insert(error);
         }
     }
 
@@ -172,9 +189,11 @@ impl<'a> Stages<'a> {
 
     /// Lets go of what the sink has buffered.
     pub(super) fn flush(&mut self) {
-        if self.failed.is_none()
-            && let Err(error) = self.sink.flush()
-        {
+        if self.failed.is_some() {
+            return;
+        }
+        let records = self.records.as_mut().map_or(Ok(()), BufWriter::flush);
+        if let Err(error) = records.and_then(|()| self.sink.flush()) {
             self.failed = Some(error);
         }
     }

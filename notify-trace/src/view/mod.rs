@@ -4,6 +4,9 @@
 pub mod filter;
 pub mod redact;
 
+#[cfg(test)]
+mod tests;
+
 use crate::event::{Event, Exit, Losses, Process};
 use crate::names::Recent;
 use crate::view::filter::{Answer, Filter};
