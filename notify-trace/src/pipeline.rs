@@ -17,11 +17,10 @@ use self::stages::Stages;
 use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, FORMAT_VERSION, Losses, Session};
 use crate::probe::attached::Attached;
-use crate::probe::error::{AttachError, refused};
-use crate::probe::load::{self, LoadOptions};
+use crate::probe::load::LoadOptions;
 use crate::probe::plan;
 use crate::probe::ring::Rings;
-use crate::probe::self_test;
+use crate::probe::start::{Started, start};
 use crate::select::Rules;
 use crate::sink::Sink;
 use crate::view::ViewOptions;
@@ -80,25 +79,17 @@ pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
 /// is the summary.
 ///
 /// # Errors
-/// [`AttachError`] if tracing can't begin; whatever the sink says, except that a closed pipe is an
+/// [`AttachError`](crate::probe::error::AttachError) if tracing can't begin; whatever the sink says, except that a closed pipe is an
 /// end like any other.
 pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
-    let mut loading = load::load(&settings.load, &settings.rules)?;
-    let mut rings = Rings::open(loading.take_events()?, settings.ring_bytes)
-        .map_err(|error| refused("open the rings", error))?;
-    let mut loaded = loading.attach(settings.load.plan)?;
-    let mut early = Vec::new();
-    let findings = self_test::run(&mut loaded, &mut rings, &settings.load, |bytes| {
-        early.push(bytes)
-    })
-    .await
-    .context("the self-test can't be run")?;
-    if !findings.fatal.is_empty() {
-        return Err(AttachError::SelfTest {
-            findings: findings.fatal,
-        }
-        .into());
-    }
+    let Started {
+        attached: mut loaded,
+        mut rings,
+        early,
+        findings,
+    } = start(&settings.load, &settings.rules, settings.ring_bytes)
+        .await?
+        .trusted()?;
     let mut stages = Stages::new(&settings, &loaded, sink);
     let mut warnings = settings.warnings.clone();
     warnings.extend(loaded.warnings.iter().cloned());

@@ -7,9 +7,10 @@ use notify_trace_common::limits::Emitter;
 
 use crate::event::{Plan, PlanName};
 use crate::probe::attached::Attached;
-use crate::probe::error::{AttachError, EPERM, refused};
+use crate::probe::error::{AttachError, EPERM, lacks_capabilities, refused};
 use crate::probe::load::Loading;
-use crate::probe::plan::{self, Attempt, Facts};
+use crate::probe::plan::{self, Attempt, Facts, NoPlan};
+use crate::probe::refusal::Refusal;
 
 impl Loading {
     /// Tries what this kernel can do, chooses a plan and attaches it. If a program that the plan
@@ -20,7 +21,7 @@ impl Loading {
     pub fn attach(mut self, forced: Option<PlanName>) -> Result<Attached, AttachError> {
         let mut facts = self.find_facts(forced)?;
         loop {
-            let choice = plan::choose(&facts, forced).map_err(AttachError::NoPlan)?;
+            let choice = plan::choose(&facts, forced).map_err(no_plan)?;
             let (attached, limits) = match self.attach_plan(choice.name)? {
                 Ok(attached) => attached,
                 Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
@@ -29,7 +30,7 @@ impl Loading {
                     continue;
                 }
                 Err(refusal) => {
-                    return Err(AttachError::NoPlan(plan::NoPlan {
+                    return Err(no_plan(NoPlan {
                         tried: vec![("a program that the plan can't do without", refusal)],
                     }));
                 }
@@ -111,6 +112,19 @@ impl Loading {
         }
     }
 
+    /// Loads and attaches each program on its own, whichever plan it is of, and detaches it again;
+    /// what came back.
+    pub fn try_each(&mut self) -> Vec<(Emitter, Result<(), Refusal>)> {
+        Emitter::ALL
+            .into_iter()
+            .map(|program| {
+                let answer = self.try_program(program);
+                drop_program(&mut self.ebpf, program);
+                (program, answer.map_err(|error| Refusal::of(&error)))
+            })
+            .collect()
+    }
+
     /// Loads and attaches a program, unless that was done.
     fn try_program(&mut self, emitter: Emitter) -> anyhow::Result<()> {
         let name = emitter.program();
@@ -181,6 +195,20 @@ fn is_verifier_refusal(error: &anyhow::Error) -> bool {
                     && io_error.raw_os_error() != Some(EPERM)
         )
     })
+}
+
+/// No plan works. Where capabilities are missing (maps need one, programs another), that is why.
+fn no_plan(no_plan: NoPlan) -> AttachError {
+    let missing = lacks_capabilities();
+    if missing.is_empty() {
+        AttachError::NoPlan(no_plan)
+    } else {
+        AttachError::NotPermitted {
+            what: "attach a program".to_owned(),
+            missing,
+            source: no_plan.into(),
+        }
+    }
 }
 
 fn refused_program(program: Emitter, error: anyhow::Error) -> AttachError {

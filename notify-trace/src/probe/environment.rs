@@ -2,13 +2,23 @@
 //!
 //! A socket that no rule selects by name is looked up in its process's own network namespace
 //! (`/proc/PID/net/unix`) and selected by inode number; one that can't be found is named in a
-//! warning. Processes that start later are covered by the rules alone.
+//! warning. Processes that start later are covered by the rules alone. Also: whether pids here are
+//! the host's.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::event::Address;
 use crate::select::{ENVIRONMENT, Rules};
+
+/// Where a process's pid namespace shows: the inode number of what this leads to.
+pub const PID_NAMESPACE: &str = "/proc/self/ns/pid";
+
+/// Inode number of the initial pid namespace: `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Adds the sockets found to the rules; answers a warning for each that stays unselected.
 pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
@@ -29,6 +39,24 @@ pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// In a pid namespace of its own, the program would not recognise itself, nor any process that the
+/// kernel side names.
+///
+/// # Errors
+/// If it is another one, with what helps; if it can't be looked at.
+pub fn require_host_pids(namespace: &Path) -> Result<()> {
+    let inode = std::fs::metadata(namespace)
+        .with_context(|| format!("cannot look at {}; is /proc mounted?", namespace.display()))?
+        .ino();
+    if inode != INITIAL_PID_NAMESPACE {
+        bail!(
+            "this is not the host's pid namespace, so no process could be told from another; run \
+             it on the host, or in a container with the host's (--pid=host, hostPID: true)"
+        );
+    }
+    Ok(())
 }
 
 /// Each distinct value of `NOTIFY_SOCKET`, with one process that has it.
@@ -110,5 +138,11 @@ mod tests {
         assert_eq!(notify_socket(b"NOTIFY_SOCKET=@x").as_deref(), Some("@x"));
         assert_eq!(notify_socket(b"NOTIFY_SOCKET=vsock:2:1\0"), None);
         assert_eq!(notify_socket(b"XNOTIFY_SOCKET=/run/x\0"), None);
+    }
+
+    #[test]
+    fn another_pid_namespace_is_refused_with_advice() {
+        let error = require_host_pids(Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains("hostPID"), "{error}");
     }
 }

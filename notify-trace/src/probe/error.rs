@@ -1,7 +1,7 @@
 //! Why tracing can't begin: what was tried, on what, what came back, what helps.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::probe::plan::NoPlan;
 
@@ -139,6 +139,11 @@ pub fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Which needed capabilities this process lacks; all of them where `/proc` can't be read.
+pub(super) fn lacks_capabilities() -> Vec<&'static str> {
+    missing_capabilities(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
 /// "Operation not permitted". (EACCES, which std counts as the same kind, is the verifier's answer.)
 pub(super) const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 
@@ -154,10 +159,9 @@ fn is_permission(error: &anyhow::Error) -> bool {
 #[must_use]
 pub fn refused(what: &str, source: anyhow::Error) -> AttachError {
     if is_permission(&source) {
-        let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
         AttachError::NotPermitted {
             what: what.to_owned(),
-            missing: missing_capabilities(&status),
+            missing: lacks_capabilities(),
             source,
         }
     } else {

@@ -19,7 +19,7 @@ use crate::select::{Entry, Rules};
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-trace-ebpf"));
 
 /// Where a kernel shows its own type information.
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
@@ -209,7 +209,9 @@ fn possible_cpus() -> usize {
     aya::util::nr_cpus().unwrap_or(1)
 }
 
-fn what_is_lost(feature: Feature) -> &'static str {
+/// What can't be told without a feature's fields.
+#[must_use]
+pub const fn what_is_lost(feature: Feature) -> &'static str {
     match feature {
         Feature::Capture => "anything",
         Feature::SenderAddress => "the address as the sender wrote it",

@@ -3,8 +3,9 @@
 //! `btf` and `offsets` find structure offsets, `plan` decides which programs to attach (both pure),
 //! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
 //! `ring` reads what they write, `self_test` sends a datagram
-//! through every hook before anyone relies on them, `environment` finds the notify sockets that
-//! running processes were given.
+//! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
+//! the kernel's answer to a program in words, `environment` finds the notify sockets that running
+//! processes were given, and tells whether this is the host's pid namespace.
 
 pub mod attach;
 pub mod attached;
@@ -16,5 +17,7 @@ pub mod kernel_log;
 pub mod load;
 pub mod offsets;
 pub mod plan;
+pub mod refusal;
 pub mod ring;
 pub mod self_test;
+pub mod start;

@@ -1,0 +1,61 @@
+//! From nothing to programs that are attached and tested: what `trace` begins with, and what
+//! `doctor` tries.
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+
+use crate::probe::attached::Attached;
+use crate::probe::error::{AttachError, refused};
+use crate::probe::load::{self, LoadOptions};
+use crate::probe::ring::Rings;
+use crate::probe::self_test::{self, Findings};
+use crate::select::Rules;
+
+/// Everything is attached, and the self-test has run.
+pub struct Started {
+    /// The programs.
+    pub attached: Attached,
+    /// Their rings.
+    pub rings: Rings,
+    /// Records of others that came meanwhile, in the order of reading.
+    pub early: Vec<Bytes>,
+    /// What the self-test found.
+    pub findings: Findings,
+}
+
+/// Loads, attaches and tests; doesn't judge what the test found.
+///
+/// # Errors
+/// [`AttachError`], or what the self-test needs can't be made.
+pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
+    let mut loading = load::load(load, rules)?;
+    let mut rings = Rings::open(loading.take_events()?, ring_bytes)
+        .map_err(|error| refused("open the rings", error))?;
+    let mut attached = loading.attach(load.plan)?;
+    let mut early = Vec::new();
+    let findings = self_test::run(&mut attached, &mut rings, load, |bytes| early.push(bytes))
+        .await
+        .context("the self-test can't be run")?;
+    Ok(Started {
+        attached,
+        rings,
+        early,
+        findings,
+    })
+}
+
+impl Started {
+    /// Insists on a self-test without which nothing shown could be trusted.
+    ///
+    /// # Errors
+    /// [`AttachError::SelfTest`].
+    pub fn trusted(self) -> Result<Self, AttachError> {
+        if self.findings.fatal.is_empty() {
+            Ok(self)
+        } else {
+            Err(AttachError::SelfTest {
+                findings: self.findings.fatal,
+            })
+        }
+    }
+}
