@@ -5,6 +5,7 @@
 //! ```
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
+//! `doctor` stands beside: it tries what `probe` can do here, and says what came back.
 
 pub mod glob;
 
@@ -33,5 +34,7 @@ pub mod sink;
 pub mod tally;
 
 pub mod pipeline;
+
+pub mod doctor;
 
 pub mod cli;

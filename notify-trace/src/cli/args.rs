@@ -28,6 +28,14 @@ pub enum Verb {
     /// Attach, and print each datagram sent to a notify socket until told to stop.
     #[command(after_long_help = format!("{TRACE_EXAMPLES}\n\n{}", exit::TABLE))]
     Trace(Box<TraceArgs>),
+    /// Try what this kernel lets these privileges do, and say what to change.
+    ///
+    /// Each hook is loaded and attached for real, then detached; then the plan that trace would
+    /// choose, with its self-test. Nothing stays attached. The last line is the answer; the exit
+    /// code is 0 if everything can be traced, 6 if something can't be told, and else the one that
+    /// trace would end with.
+    #[command(after_long_help = format!("{DOCTOR_EXAMPLES}\n\n{}", exit::TABLE))]
+    Doctor(DoctorArgs),
     /// The self-test's child: waits for the end of its input, sends one datagram, exits.
     #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
     SelfTestSender {
@@ -58,6 +66,15 @@ Examples:
       which fields systemd's own programs send, without their values
   notify-trace trace --redact STATUS,X_TOKEN --write boot.jsonl
       on the terminal and, as JSON Lines, in a file; two keys' values in neither";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  notify-trace doctor
+      as root: what works here, and what would make more work
+  notify-trace doctor --json > report.json
+      the same for programs (docs/doctor.md explains every field)
+  notify-trace doctor --btf /boot/vmlinux.btf
+      with type information from a file, as trace --btf would";
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
@@ -129,6 +146,18 @@ pub struct TraceArgs {
     /// Trace until this command has ended
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON document (docs/doctor.md explains every field)
+    #[arg(long)]
+    pub json: bool,
+
+    /// Type information of this very kernel, where the kernel itself has none
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
 }
 
 /// Plans.
@@ -234,6 +263,7 @@ mod tests {
         let commands: Vec<&str> = readme
             .lines()
             .chain(TRACE_EXAMPLES.lines())
+            .chain(DOCTOR_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())

@@ -17,6 +17,8 @@ pub enum Exit {
     KernelUnusable,
     /// Something was lost, and `--fail-on-loss` was given.
     Loss,
+    /// `doctor`: tracing works, and something can't be told.
+    Limited,
     /// The exit code of the command that was traced; 128 + N if signal N ended it.
     Command(u8),
 }
@@ -30,6 +32,7 @@ Exit codes:
   3  not permitted: the error names the capabilities that are missing
   4  this kernel can't be traced: the error says what was tried and what came back
   5  something was lost, and --fail-on-loss was given
+  6  doctor: tracing works, and something can't be told
   otherwise, with -- COMMAND: the command's own exit code, 128 + N if signal N ended it";
 
 impl Exit {
@@ -42,6 +45,7 @@ impl Exit {
             Self::NotPermitted => 3,
             Self::KernelUnusable => 4,
             Self::Loss => 5,
+            Self::Limited => 6,
             Self::Command(code) => code,
         }
     }
@@ -75,6 +79,7 @@ mod tests {
             Exit::NotPermitted,
             Exit::KernelUnusable,
             Exit::Loss,
+            Exit::Limited,
         ] {
             assert!(
                 TABLE.contains(&format!("\n  {}  ", exit.code())),

@@ -144,24 +144,30 @@ pub(super) fn lacks_capabilities() -> Vec<&'static str> {
     missing_capabilities(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
-/// "Operation not permitted". (EACCES, which std counts as the same kind, is the verifier's answer.)
+/// "Operation not permitted".
 pub(super) const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 
-fn is_permission(error: &anyhow::Error) -> bool {
+/// "Permission denied": `perf_event_paranoid`'s answer to those who lack `CAP_PERFMON`, but the
+/// verifier's too, to programs that it finds wrong.
+const EACCES: i32 = rustix::io::Errno::ACCESS.raw_os_error();
+
+fn is_permission(error: &anyhow::Error, missing: &[&str]) -> bool {
     error.chain().any(|cause| {
-        cause
+        let number = cause
             .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.raw_os_error() == Some(EPERM))
+            .and_then(std::io::Error::raw_os_error);
+        number == Some(EPERM) || number == Some(EACCES) && !missing.is_empty()
     })
 }
 
 /// A refusal, as a lack of privileges where it is one.
 #[must_use]
 pub fn refused(what: &str, source: anyhow::Error) -> AttachError {
-    if is_permission(&source) {
+    let missing = lacks_capabilities();
+    if is_permission(&source, &missing) {
         AttachError::NotPermitted {
             what: what.to_owned(),
-            missing: lacks_capabilities(),
+            missing,
             source,
         }
     } else {
@@ -188,5 +194,13 @@ mod tests {
         assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
         assert!(missing_capabilities("CapEff:\t000000c000000000\n").is_empty());
         assert_eq!(missing_capabilities("CapEff:\t0000008000000000\n").len(), 1);
+    }
+
+    #[test]
+    fn permission_denied_is_a_lack_of_privileges_only_if_some_are_missing() {
+        let denied = |number| anyhow::Error::new(std::io::Error::from_raw_os_error(number));
+        assert!(is_permission(&denied(EACCES), &["CAP_PERFMON"]));
+        assert!(!is_permission(&denied(EACCES), &[]));
+        assert!(is_permission(&denied(EPERM), &[]));
     }
 }

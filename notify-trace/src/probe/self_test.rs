@@ -46,7 +46,7 @@ pub fn nobody(address: &[u8]) -> Vec<u8> {
 }
 
 /// What came out of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// Without these, nothing shown could be trusted.
     pub fatal: Vec<String>,

@@ -11,6 +11,9 @@ use crate::probe::ring::Rings;
 use crate::probe::self_test::{self, Findings};
 use crate::select::Rules;
 
+/// What is tried when the rings are opened, as [`AttachError`] names it.
+pub const OPEN_RINGS: &str = "open the rings";
+
 /// Everything is attached, and the self-test has run.
 pub struct Started {
     /// The programs.
@@ -30,7 +33,7 @@ pub struct Started {
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
     let mut loading = load::load(load, rules)?;
     let mut rings = Rings::open(loading.take_events()?, ring_bytes)
-        .map_err(|error| refused("open the rings", error))?;
+        .map_err(|error| refused(OPEN_RINGS, error))?;
     let mut attached = loading.attach(load.plan)?;
     let mut early = Vec::new();
     let findings = self_test::run(&mut attached, &mut rings, load, |bytes| early.push(bytes))
