@@ -40,6 +40,9 @@ pub enum Finding {
     NotPermitted,
     /// A kprobe was refused though privileges are there.
     Kprobe,
+    /// Hooks were refused because ftrace has shut itself down: `ENODEV` of `register_ftrace_function`
+    /// (`kernel/trace/ftrace.c`).
+    FtraceDead,
     /// A trampoline was refused though privileges are there.
     Trampoline,
     /// A raw tracepoint was refused though privileges are there.
@@ -54,7 +57,7 @@ pub const fn advice(finding: &Finding) -> &'static str {
     match finding {
         Finding::NoBtf => {
             "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or give a file made for exactly this \
-             kernel with --btf FILE (pahole -J, or bpftool btf dump of its vmlinux)"
+             kernel with --btf FILE (pahole --btf_encode_detached=FILE vmlinux)"
         }
         Finding::UnusableBtf => {
             "boot Linux 5.10 or later with CONFIG_DEBUG_INFO_BTF=y and CONFIG_UNIX=y (not a \
@@ -126,6 +129,9 @@ pub const fn advice(finding: &Finding) -> &'static str {
         Finding::Kprobe => {
             "for kprobes, boot a kernel with CONFIG_KPROBES=y, CONFIG_KPROBE_EVENTS=y and \
              CONFIG_BPF_EVENTS=y that has the functions named"
+        }
+        Finding::FtraceDead => {
+            "reboot: the kernel has shut ftrace down after an error of its own, which dmesg names"
         }
         Finding::Trampoline => {
             "for trampolines, boot a kernel with CONFIG_BPF_JIT=y, CONFIG_FUNCTION_TRACER=y and \

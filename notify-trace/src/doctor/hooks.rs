@@ -167,7 +167,9 @@ fn finding(style: Style, refusal: &Refusal) -> Finding {
     if !refusal.verifier.is_empty() && style != Style::Fexit {
         return Finding::Verifier;
     }
+    let is_dead = refusal.errno == Some(rustix::io::Errno::NODEV.raw_os_error());
     match style {
+        Style::Kprobe | Style::Kretprobe | Style::Fexit if is_dead => Finding::FtraceDead,
         Style::Kprobe | Style::Kretprobe => Finding::Kprobe,
         Style::Fexit => Finding::Trampoline,
         Style::RawTracepoint => Finding::Tracepoint,
@@ -265,6 +267,15 @@ mod tests {
             assert_eq!((hook.status, hook.attached), (Status::Unknown, None));
             assert_eq!(hook.refusal.as_ref().unwrap().errno, Some(1));
         }
+    }
+
+    #[test]
+    fn where_ftrace_has_shut_itself_down_only_a_reboot_helps() {
+        assert_eq!(finding(Style::Kprobe, &refusal(19)), Finding::FtraceDead);
+        assert_eq!(
+            finding(Style::RawTracepoint, &refusal(19)),
+            Finding::Tracepoint
+        );
     }
 
     #[test]

@@ -258,6 +258,10 @@ fn report(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use notify_trace_common::limits::Emitter;
+
     use super::*;
 
     #[test]
@@ -268,5 +272,72 @@ mod tests {
         assert_eq!(verdict([Bad, Limited, Ok]), Verdict::NotUsable);
         assert_eq!(verdict([Limited, Unknown, Bad, Ok]), Verdict::NotUsable);
         assert_eq!(verdict([]), Verdict::Usable);
+    }
+
+    /// All names of fields in a document.
+    fn fields(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => {
+                for (name, value) in object {
+                    found.push(name.clone());
+                    fields(value, found);
+                }
+            }
+            serde_json::Value::Array(values) => {
+                for value in values {
+                    fields(value, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_and_every_check_is_documented() {
+        let mut host = Host::read();
+        host.status = Ok("CapEff:\t0\n".to_owned());
+        let refusal = Refusal {
+            answer: "no".to_owned(),
+            errno: Some(1),
+            verifier: vec!["R1".to_owned()],
+        };
+        let answers = hooks::Answers::Ok(
+            Emitter::ALL
+                .into_iter()
+                .map(|program| (program, Err(refusal.clone())))
+                .collect(),
+        );
+        let outcome = Outcome {
+            refusal: Some(refusal),
+            ..Outcome::default()
+        };
+        let btf = checks::read_btf(Path::new("/no/such/file"));
+        let report = report(&host, &btf, &answers, &outcome, Vec::new());
+        assert_eq!(report.verdict, Verdict::NotUsable);
+        let mut names: Vec<String> = report
+            .checks
+            .iter()
+            .map(|check| check.name.to_owned())
+            .collect();
+        fields(&serde_json::to_value(&report).unwrap(), &mut names);
+        let documentation = include_str!("../../../docs/doctor.md");
+        for name in names {
+            assert!(documentation.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
+    fn advice_is_given_once_and_that_on_what_is_bad_first() {
+        let host = Host::read();
+        let btf = Btf {
+            path: "/x".to_owned(),
+            content: Err("gone".to_owned()),
+        };
+        let refusal = Refusal::of(&anyhow::anyhow!("no"));
+        let outcome = Outcome::default();
+        let report = report(&host, &btf, &Err(refusal), &outcome, Vec::new());
+        assert!(report.advice[0].contains("BTF") || report.advice[0].contains("as root"));
+        let once: BTreeSet<&String> = report.advice.iter().collect();
+        assert_eq!(once.len(), report.advice.len());
     }
 }
