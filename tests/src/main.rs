@@ -68,6 +68,9 @@ fn dispatch() -> Result<ExitCode> {
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
         ["send", to, text, code] => small::send(to, text, code),
         ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),
+        ["without-tracepoints", program, ref arguments @ ..] => {
+            small::without_tracepoints(program, arguments)
+        }
         ["--native", ref options @ ..] => native(options),
         _ => bail!(
             "usage: notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]"

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{raw, stage::datagram_socket};
+use crate::{
+    raw::{self, bpf},
+    stage::datagram_socket,
+};
 
 /// Waits for the end of its input.
 pub fn wait() -> Result<()> {
@@ -28,6 +31,13 @@ pub fn send(to: &str, text: &str, code: &str) -> Result<ExitCode> {
 /// Becomes another user, then another program.
 pub fn as_user(uid: &str, program: &str, arguments: &[&str]) -> Result<ExitCode> {
     raw::process::become_user(uid.parse()?).context("could not become another user")?;
+    Err(Command::new(program).args(arguments).exec())
+        .with_context(|| format!("could not start {program}"))
+}
+
+/// Becomes another program, to which the kernel opens no tracepoint.
+pub fn without_tracepoints(program: &str, arguments: &[&str]) -> Result<ExitCode> {
+    raw::process::refuse_bpf(bpf::RAW_TRACEPOINT_OPEN).context("could not set a seccomp filter")?;
     Err(Command::new(program).args(arguments).exec())
         .with_context(|| format!("could not start {program}"))
 }

@@ -210,15 +210,19 @@ pub fn a_killed_agent_leaves_nothing_behind(alone: &Alone<'_>) -> Result<()> {
     compare(alone, &truth, &truth, &dir, &agent.stop()?)
 }
 
-pub fn without_privileges_the_missing_capability_is_named(alone: &Alone<'_>) -> Result<()> {
-    let agent = alone.agents.path().to_str().context("an odd path")?;
+/// The agent, at a place where every user may start it.
+pub(super) fn agent_for_nobody(alone: &Alone<'_>) -> Result<String> {
+    let mut path = alone.agents.path().to_owned();
     if alone.home == Home::Native {
         // Another user may not be allowed to look into the folder that the agent was built in.
-        let copy = alone.root.join("notify-trace");
-        std::fs::copy(agent, &copy).context("could not copy the agent")?;
-        return run_as_nobody(copy.to_str().context("an odd path")?);
+        path = alone.root.join("notify-trace");
+        std::fs::copy(alone.agents.path(), &path).context("could not copy the agent")?;
     }
-    run_as_nobody(agent)
+    Ok(path.to_str().context("an odd path")?.to_owned())
+}
+
+pub fn without_privileges_the_missing_capability_is_named(alone: &Alone<'_>) -> Result<()> {
+    run_as_nobody(&agent_for_nobody(alone)?)
 }
 
 fn run_as_nobody(agent: &str) -> Result<()> {

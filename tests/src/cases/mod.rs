@@ -5,6 +5,7 @@ mod bystanders;
 mod calls;
 mod contents;
 mod crowds;
+mod doctor;
 mod errors;
 mod fates;
 mod hotplug;
@@ -188,6 +189,9 @@ static CASES: &[Case] = &[
         life::without_privileges_the_missing_capability_is_named,
         Once
     ),
+    alone!(doctor::doctor_agrees_with_the_kernel_and_with_trace, Once),
+    alone!(doctor::doctor_as_nobody_says_all_and_ends_with_3, Once),
+    alone!(doctor::doctor_finds_what_a_filter_refuses, Once),
     alone!(
         hotplug::a_cpu_that_goes_and_comes_back_loses_nothing,
         EachPlan,

@@ -8,6 +8,9 @@ use std::{
 
 use super::check_long;
 
+/// The command of `bpf(2)` that attaches raw tracepoints and, there too, trampolines.
+pub const RAW_TRACEPOINT_OPEN: u32 = 17;
+
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -125,6 +125,52 @@ pub fn become_user(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Has `bpf(2)` answer this command with `EPERM`, in this process and all that come of it: a seccomp
+/// filter, as container runtimes set them. Takes `CAP_SYS_ADMIN`.
+pub fn refuse_bpf(command: u32) -> io::Result<()> {
+    // Offsets in `struct seccomp_data`: the call's number, the low half of its first argument on a
+    // little-endian machine.
+    const NUMBER: u32 = 0;
+    const ARGUMENT: u32 = 16;
+    let step = |code: u32, skip_unless, value| {
+        Ok(libc::sock_filter {
+            code: u16::try_from(code).map_err(io::Error::other)?,
+            jt: 0,
+            jf: skip_unless,
+            k: value,
+        })
+    };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let compare = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let answer = libc::BPF_RET | libc::BPF_K;
+    let call = u32::try_from(libc::SYS_bpf).map_err(io::Error::other)?;
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    let steps: io::Result<Vec<_>> = [
+        step(load, 0, NUMBER),
+        step(compare, 3, call),
+        step(load, 0, ARGUMENT),
+        step(compare, 1, command),
+        step(answer, 0, refused),
+        step(answer, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+    .into_iter()
+    .collect();
+    let mut filter = steps?;
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: `program` and the filter that it points to are valid during the call.
+    check(unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            c_ulong::from(libc::SECCOMP_MODE_FILTER),
+            &raw const program,
+        )
+    })?;
+    Ok(())
+}
+
 /// `SIGKILL` to a whole process group.
 pub fn kill_group(leader: u32) -> io::Result<()> {
     // SAFETY: no pointers.
