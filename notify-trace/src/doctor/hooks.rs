@@ -163,6 +163,15 @@ fn finding(style: Style, refusal: &Refusal) -> Finding {
     if refusal.errno == Some(rustix::io::Errno::PERM.raw_os_error()) {
         return Finding::NotPermitted;
     }
+    // What a lockdown to confidentiality makes the verifier say (`bpf_tracing_func_proto`,
+    // kernel/trace/bpf_trace.c): older kernels the first, newer ones the second.
+    let is_locked = refusal.verifier.iter().any(|line| {
+        line.contains("unknown func bpf_probe_read")
+            || line.contains("cannot use helper bpf_probe_read")
+    });
+    if is_locked {
+        return Finding::Confidentiality;
+    }
     // The verifier has something to say of a program that the kernel knows no function for, too.
     if !refusal.verifier.is_empty() && style != Style::Fexit {
         return Finding::Verifier;
@@ -279,9 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_the_verifier_is_a_defect_of_ours() {
+    fn a_refusal_of_the_verifier_is_a_defect_of_ours_unless_the_kernel_is_locked_down() {
         let mut refused = refusal(13);
         refused.verifier = vec!["R1 invalid mem access 'scalar'".to_owned()];
         assert_eq!(finding(Style::Kprobe, &refused), Finding::Verifier);
+        refused.verifier = vec!["unknown func bpf_probe_read#4".to_owned()];
+        assert_eq!(finding(Style::Kprobe, &refused), Finding::Confidentiality);
     }
 }

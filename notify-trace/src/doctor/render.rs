@@ -109,7 +109,8 @@ impl Page {
         }
     }
 
-    /// A line each; what the kernel answered stands below, once for all that it answered so.
+    /// A line each; what the kernel answered stands below, once for all that it answered so: of the
+    /// verifier's log the last line counts.
     fn hooks(&mut self, hooks: &[Hook]) {
         self.heading("Hooks, each loaded and attached on its own, and detached again");
         let width = width(hooks.iter().map(|hook| hook.style.name().len()));
@@ -119,7 +120,9 @@ impl Page {
             let hang = " ".repeat(lead.chars().count());
             let mut line = hook.target.to_owned();
             if let Some(refusal) = &hook.refusal {
-                let at = answers.iter().position(|answer| *answer == refusal);
+                let at = answers.iter().position(|it| {
+                    it.answer == refusal.answer && it.verifier.last() == refusal.verifier.last()
+                });
                 let number = 1 + at.unwrap_or_else(|| {
                     answers.push(refusal);
                     answers.len() - 1

@@ -7,6 +7,15 @@ use serde::Serialize;
 /// Most lines of the verifier's log that are kept; what it stumbled over stands at the end.
 const VERIFIER_LINES: usize = 8;
 
+/// How the lines of statistics begin that some kernels end the log with (`print_verification_stats`,
+/// kernel/bpf/verifier.c).
+const STATISTICS: [&str; 4] = [
+    "verification time ",
+    "stack depth ",
+    "processed ",
+    "peak_states ",
+];
+
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
@@ -56,12 +65,13 @@ impl Refusal {
     }
 }
 
-/// The end of a log, without empty lines.
+/// The end of a log, without empty lines and statistics.
 fn last_lines(log: &str) -> Vec<String> {
     let lines: Vec<&str> = log
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
+        .filter(|line| !STATISTICS.iter().any(|begin| line.starts_with(begin)))
         .collect();
     lines[lines.len().saturating_sub(VERIFIER_LINES)..]
         .iter()
@@ -94,5 +104,10 @@ mod tests {
         let lines = last_lines(&log);
         assert_eq!(lines.len(), VERIFIER_LINES);
         assert_eq!(lines.last().map(String::as_str), Some("20: exit"));
+        let log = "13: (85) call bpf_probe_read#4\nunknown func bpf_probe_read#4\n\
+                   verification time 506 usec\nstack depth 0\nprocessed 12 insns (limit 1000000)\n";
+        let lines = last_lines(log);
+        let last = lines.last().map(String::as_str);
+        assert_eq!(last, Some("unknown func bpf_probe_read#4"));
     }
 }
