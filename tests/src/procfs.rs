@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -35,7 +35,24 @@ pub fn this_process() -> Result<Process> {
         start_ticks,
         cgroup: cgroup(&read("cgroup")?)?,
         comm: Bytes(comm),
+        executable: Bytes(
+            fs::read_link("/proc/self/exe")
+                .context("could not read /proc/self/exe")?
+                .into_os_string()
+                .into_vec(),
+        ),
+        command_line: words(&fs::read("/proc/self/cmdline").context("no command line")?),
+        attribution: None,
+        is_gone: false,
     })
+}
+
+/// The arguments of `/proc/PID/cmdline`, each ended by a NUL.
+fn words(command_line: &[u8]) -> Vec<Bytes> {
+    command_line
+        .split_inclusive(|byte| *byte == 0)
+        .map(|word| Bytes(word.strip_suffix(b"\0").unwrap_or(word).to_vec()))
+        .collect()
 }
 
 /// The calling process's id in the pid namespace of `/proc`, which is the initial one.

@@ -127,6 +127,7 @@ impl Receiver {
             pid: self.pid,
             is_told,
             receipts,
+            is_end_hidden: false,
         })
     }
 }

@@ -99,6 +99,17 @@ pub struct Process {
     pub cgroup: Option<Cgroup>,
     #[serde(default)]
     pub io_uring_worker: bool,
+    pub attribution: Option<Value>,
+    pub later: Option<Later>,
+}
+
+/// What was looked up later.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Later {
+    pub executable: Option<Text>,
+    #[serde(default)]
+    pub command_line: Vec<Text>,
+    pub cgroup: Option<Value>,
 }
 
 /// A cgroup.
@@ -225,6 +236,8 @@ pub struct Summary {
     pub delivered: u64,
     pub failed: u64,
     pub connect_failed: u64,
+    #[serde(default)]
+    pub left_out: u64,
     pub records_attempted: u64,
     pub records_received: u64,
     pub losses: Losses,

@@ -194,6 +194,13 @@ impl Stage {
         Ok(())
     }
 
+    /// What is to be said of where this process belongs from now on.
+    pub fn belongs(&mut self, attribution: serde_json::Value) {
+        if let Some(process) = self.truth.processes.last_mut() {
+            process.attribution = Some(attribution);
+        }
+    }
+
     /// A path in the case's folder, as an address.
     pub fn path(&self, name: &str) -> Vec<u8> {
         self.dir.join(name).as_os_str().as_bytes().to_vec()
@@ -343,9 +350,26 @@ impl Stage {
 
     /// Another process that takes part.
     pub fn child(&mut self, act: impl FnOnce(&mut Self) -> Result<()>) -> Result<Child> {
+        self.child_by(act, |run| raw::process::fork(run))
+    }
+
+    /// Another process that takes part, with this process id.
+    pub fn child_as(
+        &mut self,
+        pid: u32,
+        act: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<Child> {
+        self.child_by(act, |run| raw::process::fork_as(pid, run))
+    }
+
+    fn child_by<A: FnOnce(&mut Self) -> Result<()>>(
+        &mut self,
+        act: A,
+        start: impl FnOnce(Box<dyn FnOnce() -> u8 + '_>) -> io::Result<u32>,
+    ) -> Result<Child> {
         let (lines, mut reports) = pipe()?;
         let (dir, cgroup) = (self.dir.clone(), self.cgroup.clone());
-        let pid = raw::process::fork(move || {
+        let pid = start(Box::new(move || {
             let played = Self::new(&dir, &cgroup).and_then(|mut stage| {
                 act(&mut stage)?;
                 Ok(serde_json::to_string(&stage.truth)?)
@@ -356,7 +380,7 @@ impl Stage {
                 format!("{error:#}").replace('\n', " ")
             });
             u8::from(say(&mut reports, &line).is_err())
-        })
+        }))
         .context("could not start another process")?;
         // In the parent's namespace, where the child's own record may have another number.
         self.truth.pids.push(pid);

@@ -68,6 +68,14 @@ pub struct Process {
     pub cgroup: Option<Cgroup>,
     /// `comm` of the process.
     pub comm: Bytes,
+    /// `/proc/PID/exe`.
+    pub executable: Bytes,
+    /// `/proc/PID/cmdline`.
+    pub command_line: Vec<Bytes>,
+    /// What is to be said of its cgroup, as JSON; none: what holds for every case's own cgroup.
+    pub attribution: Option<serde_json::Value>,
+    /// It is gone, or another process has its pid, when the agent gets to look at it.
+    pub is_gone: bool,
 }
 
 /// A cgroup of the v2 hierarchy.
@@ -180,6 +188,9 @@ pub struct Receiver {
     pub is_told: bool,
     /// What it read, in order.
     pub receipts: Vec<Receipt>,
+    /// The agent was asked for other processes than the one that closes it.
+    #[serde(default)]
+    pub is_end_hidden: bool,
 }
 
 /// One datagram as the receiver got it.

@@ -161,9 +161,9 @@ impl<'a> Stages<'a> {
         };
         let mut out = |mut event: Event| {
             enrich.complete(&mut event);
-            if let Some(event) = view.show(event) {
-                write(*sink, failed, tally, *count, &event);
-            }
+            view.show(event, &mut |event| {
+                write(*sink, failed, tally, *count, &event)
+            });
         };
         let mut out: &mut dyn FnMut(Event) = &mut out;
         step(order, join, &context, &mut out);

@@ -7,7 +7,7 @@ pub mod redact;
 #[cfg(test)]
 mod tests;
 
-use crate::event::{Event, Exit, Losses, Process};
+use crate::event::{Event, Exit, Losses};
 use crate::names::Recent;
 use crate::view::filter::{Answer, Filter};
 use crate::view::redact::Redact;
@@ -34,14 +34,26 @@ impl ViewOptions {
     }
 }
 
+/// A process, told from others that had its pid before.
+type Identity = (u32, Option<u64>);
+
+/// What is known of a process.
+#[derive(Debug)]
+enum Sender {
+    /// Something that it sent was shown.
+    Shown,
+    /// It exited, and nothing that it sent was shown so far.
+    Exited(Exit),
+}
+
 /// Decides, event by event, what is shown of it.
 #[derive(Debug)]
 pub struct View {
     options: ViewOptions,
     /// Numbers of the notifications that were shown.
     shown: Recent<u64, ()>,
-    /// The processes that sent them.
-    senders: Recent<(u32, Option<u64>), ()>,
+    /// The processes that sent them, and exits of processes that weren't known to have sent any.
+    senders: Recent<Identity, Sender>,
     left_out: u64,
     undecided: u64,
 }
@@ -59,13 +71,25 @@ impl View {
         }
     }
 
-    /// The event as it is to be shown, if it is.
-    pub fn show(&mut self, mut event: Event) -> Option<Event> {
+    /// Gives the event as it is to be shown, if it is.
+    pub fn show(&mut self, mut event: Event, out: &mut impl FnMut(Event)) {
         if !self.options.filter.is_empty() && !self.is_wanted(&event) {
-            return None;
+            return;
         }
         self.options.redact.apply(&mut event);
-        Some(event)
+        let sender = match &event {
+            Event::Send(notification) => notification.sender.as_ref(),
+            Event::Update(update) => update.sender.as_ref(),
+            _ => None,
+        };
+        let identity = sender.map(|sender| (sender.pid, sender.start_boottime_ns));
+        out(event);
+        // A notification may be passed on after its sender's exit.
+        if let Some(identity) = identity
+            && let Some(exit) = self.remember(identity)
+        {
+            out(Event::Exit(exit));
+        }
     }
 
     /// Notifications and failed connects that were left out.
@@ -85,17 +109,10 @@ impl View {
                 let answer = self.options.filter.notification(notification);
                 if answer == Answer::Yes {
                     self.shown.insert(notification.id, ());
-                    self.remember(notification.sender.as_ref());
                 }
                 self.count(answer)
             }
-            Event::Update(update) => {
-                let is_shown = self.shown.get(&update.id).is_some();
-                if is_shown {
-                    self.remember(update.sender.as_ref());
-                }
-                is_shown
-            }
+            Event::Update(update) => self.shown.get(&update.id).is_some(),
             Event::ConnectFailed(failed) => {
                 let answer = self.options.filter.connect_failed(failed);
                 self.count(answer)
@@ -106,16 +123,27 @@ impl View {
         }
     }
 
-    fn remember(&mut self, sender: Option<&Process>) {
-        if let Some(sender) = sender {
-            let identity = (sender.pid, sender.start_boottime_ns);
-            self.senders.insert(identity, ());
+    /// Something that a process sent is shown; its exit, if that was left out before.
+    fn remember(&mut self, identity: Identity) -> Option<Exit> {
+        if self.options.filter.is_empty() {
+            return None;
+        }
+        match self.senders.remove(&identity) {
+            Some(Sender::Exited(exit)) => Some(exit),
+            Some(Sender::Shown) | None => {
+                self.senders.insert(identity, Sender::Shown);
+                None
+            }
         }
     }
 
     fn is_senders(&mut self, exit: Exit) -> bool {
         let identity = (exit.pid, exit.start_boottime_ns);
-        self.senders.remove(&identity).is_some()
+        let is_shown = matches!(self.senders.remove(&identity), Some(Sender::Shown));
+        if !is_shown {
+            self.senders.insert(identity, Sender::Exited(exit));
+        }
+        is_shown
     }
 
     const fn count(&mut self, answer: Answer) -> bool {

@@ -1,6 +1,7 @@
 //! Every case: what it needs, and how it runs. One file for each kind of behaviour.
 
 mod addresses;
+mod attribution;
 mod bystanders;
 mod calls;
 mod contents;
@@ -157,6 +158,14 @@ static CASES: &[Case] = &[
         places::a_sender_deep_in_the_cgroup_tree_is_shown_with_its_path,
         needs[Cgroups]
     ),
+    together!(
+        places::cgroups_of_every_kind_say_who_lives_there,
+        needs[Cgroups]
+    ),
+    together!(
+        places::a_sender_that_is_moved_is_shown_where_it_was_at_each_send,
+        needs[Cgroups]
+    ),
     together!(crowds::a_thousand_in_bursts_by_four_are_all_shown),
     alone!(selection::two_agents_show_the_same, EachPlan),
     alone!(selection::pid_selects_a_process, EachPlan),
@@ -179,6 +188,25 @@ static CASES: &[Case] = &[
     alone!(
         life::a_command_is_traced_from_its_start_and_its_exit_code_passed_on,
         EachPlan
+    ),
+    alone!(
+        attribution::what_is_gone_before_anybody_looks_is_shown_as_it_was,
+        EachPlan,
+        needs[Cgroups]
+    ),
+    alone!(
+        attribution::a_container_in_a_v1_hierarchy_is_known_later_and_by_its_name,
+        Once,
+        needs[Cgroups, Guest]
+    ),
+    alone!(
+        attribution::options_select_senders_by_where_they_belong,
+        Once,
+        needs[Cgroups]
+    ),
+    alone!(
+        attribution::what_is_withheld_is_nowhere_and_files_are_their_owners,
+        Once
     ),
     alone!(life::count_ends_the_trace, Once),
     alone!(life::for_ends_the_trace, Once),
@@ -204,6 +232,9 @@ static CASES: &[Case] = &[
 /// What processes do for the cases with agents of their own.
 static SCENES: &[(&str, Act)] = &[
     ("two_senders", selection::two_senders),
+    ("senders_of_every_kind", places::senders_of_every_kind),
+    ("gone_and_come_back", attribution::gone_and_come_back),
+    ("in_a_v1_hierarchy", attribution::in_a_v1_hierarchy),
     ("several_receivers", selection::several_receivers),
     ("one_odd_receiver", selection::one_odd_receiver),
     ("one_listener", life::one_listener),

@@ -15,19 +15,49 @@ pub enum Signal {
     Interrupt,
     /// `SIGKILL`.
     Kill,
+    /// `SIGSTOP`.
+    Stop,
+    /// `SIGCONT`.
+    Continue,
 }
 
 /// Runs `act` in a new process; its return value is the exit code. Only a process with one thread
 /// can do that: locks that another thread holds would stay locked in the child for ever.
 pub fn fork(act: impl FnOnce() -> u8) -> io::Result<u32> {
+    // SAFETY: the child never returns from `run_child`, so nothing of the parent's is dropped or
+    // written twice; that no lock can stay locked is looked at there.
+    run_child(act, || unsafe { libc::fork() }.into())
+}
+
+/// Like [`fork`], with this process id, which must be free (`clone3(2)`, `set_tid`).
+pub fn fork_as(pid: u32, act: impl FnOnce() -> u8) -> io::Result<u32> {
+    let wanted = [pid_of(pid)?];
+    // SAFETY: all zeroes is a valid `clone_args`.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD.cast_unsigned().into();
+    arguments.set_tid = wanted.as_ptr() as u64;
+    arguments.set_tid_size = 1;
+    // SAFETY: as for fork, which this is with another number; both pointers are valid for reading.
+    run_child(act, || unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    })
+}
+
+/// What [`fork`] and [`fork_as`] share; `start` starts the process.
+fn run_child(act: impl FnOnce() -> u8, start: impl FnOnce() -> libc::c_long) -> io::Result<u32> {
     if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other(
             "a process with several threads must not fork",
         ));
     }
-    // SAFETY: this process has one thread, so no lock can stay locked; the child never returns
-    // from here, so nothing of the parent's is dropped or written twice.
-    let pid = check(unsafe { libc::fork() })?;
+    let pid = start();
+    if pid == -1 {
+        return Err(io::Error::last_os_error());
+    }
     if pid == 0 {
         // Nobody is to be left over when a case ends early.
         // SAFETY: PR_SET_PDEATHSIG takes a number.
@@ -105,6 +135,8 @@ pub fn kill(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Terminate => libc::SIGTERM,
         Signal::Interrupt => libc::SIGINT,
         Signal::Kill => libc::SIGKILL,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
     };
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid_of(pid)?, signal) })?;
@@ -219,9 +251,31 @@ fn c_path(path: &Path) -> io::Result<CString> {
 
 /// Mounts a file system that needs no device.
 pub fn mount(kind: &str, at: &Path) -> io::Result<()> {
-    let (kind, at) = (CString::new(kind).map_err(io::Error::other)?, c_path(at)?);
+    mount_with(kind, "", at)
+}
+
+/// Mounts a file system with options of its own.
+pub fn mount_with(kind: &str, options: &str, at: &Path) -> io::Result<()> {
+    let c_string = |text: &str| CString::new(text).map_err(io::Error::other);
+    let (kind, options, at) = (c_string(kind)?, c_string(options)?, c_path(at)?);
     // SAFETY: strings that end with NUL.
-    check(unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, ptr::null()) })?;
+    check(unsafe {
+        libc::mount(
+            kind.as_ptr(),
+            at.as_ptr(),
+            kind.as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Takes a mount away.
+pub fn unmount(at: &Path) -> io::Result<()> {
+    let at = c_path(at)?;
+    // SAFETY: a string that ends with NUL.
+    check(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) })?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     plan::Plan,
-    shown::{Datagram, Text},
-    truth::{Fate, Receipt, Receiver, Truth},
+    shown::{Datagram, Exit, Text},
+    truth::{Fate, Process, Receipt, Receiver, Truth},
 };
 
 /// The receiver's own record is the witness: the same datagrams, in the same order, with the same
@@ -115,7 +115,7 @@ pub fn check_end(
     });
     let unread = sends().filter(|send| send.fate == Fate::Destroyed).count();
     let what = |what: &str| format!("{what} of socket {}", receiver.inode);
-    if !plan.sees_senders() {
+    if !plan.sees_senders() || receiver.is_end_hidden {
         return problems.unless_equal(&what("ends shown"), ends.len(), 0);
     }
     if was_reached || ends.len() > 1 {
@@ -178,7 +178,7 @@ pub fn check_exits(truth: &Truth, part: &Part<'_>, plan: Plan, problems: &mut Pr
         let exits: Vec<_> = part
             .exits
             .iter()
-            .filter(|exit| exit.pid == process.pid)
+            .filter(|exit| exit.pid == process.pid && !is_anothers(exit, process, truth))
             .collect();
         let what = format!("exits of process {}", process.pid);
         if exits.len() > 1 || (last.is_some() && plan.sees_senders()) {
@@ -192,4 +192,14 @@ pub fn check_exits(truth: &Truth, part: &Part<'_>, plan: Plan, problems: &mut Pr
             }
         }
     }
+}
+
+/// Whether it is the exit of another process that had the same pid.
+fn is_anothers(exit: &Exit, process: &Process, truth: &Truth) -> bool {
+    let ticks = exit.start_boottime_ns.map(|ns| ns / 10_000_000);
+    truth.processes.iter().any(|other| {
+        other.pid == process.pid
+            && other.start_ticks != process.start_ticks
+            && ticks == Some(other.start_ticks)
+    })
 }

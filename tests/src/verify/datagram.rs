@@ -1,8 +1,11 @@
 //! One datagram's facts against the call that it is.
 
+use serde_json::json;
+
 use super::{Pair, Problems};
 use crate::{
     plan::Plan,
+    play::SLICE,
     shown::{self, Datagram, Outcome},
     truth::{Fate, PAYLOAD_MAX, Process, Send, Truth},
 };
@@ -104,6 +107,43 @@ pub fn check_process(
         let shown = (cgroup.map(|cgroup| cgroup.id), path);
         let was = (Some(was.id), Some(was.path.clone().into_bytes()));
         problems.unless_equal(&format!("{who}'s cgroup"), shown, was);
+    }
+    check_attribution(who, process, shown, problems);
+}
+
+/// Where the process belongs, and what `/proc` said of it.
+fn check_attribution(
+    who: &str,
+    process: &Process,
+    shown: &shown::Process,
+    problems: &mut Problems,
+) {
+    let expected = process.attribution.clone().or_else(|| {
+        let path = &process.cgroup.as_ref()?.path;
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let (slice, unit) = (parts.next()?, parts.next()?);
+        (slice == SLICE).then(|| json!({"unit": {"name": unit}, "slice": slice}))
+    });
+    if let Some(expected) = expected {
+        let said = shown.attribution.clone().unwrap_or_default();
+        problems.unless_equal(&format!("{who}'s attribution"), said, expected);
+    }
+    match &shown.later {
+        Some(_) if process.is_gone => problems.add(format!("{who} was gone, and was looked up")),
+        Some(later) => {
+            let executable = later.executable.as_ref().map(shown::Text::bytes);
+            // A zombie's can't be read any more.
+            if executable.is_some() {
+                let was = Some(process.executable.0.clone());
+                problems.unless_equal(&format!("{who}'s executable"), executable, was);
+            }
+            if !later.command_line.is_empty() {
+                let words: Vec<_> = later.command_line.iter().map(shown::Text::bytes).collect();
+                let were: Vec<_> = process.command_line.iter().map(|it| it.0.clone()).collect();
+                problems.unless_equal(&format!("{who}'s command line"), words, were);
+            }
+        }
+        None => {}
     }
 }
 

@@ -24,6 +24,10 @@ fn process() -> Process {
             path: "/a.slice/b.service".into(),
         }),
         comm: Bytes(b"case".to_vec()),
+        executable: Bytes(b"/x".to_vec()),
+        command_line: Vec::new(),
+        attribution: None,
+        is_gone: false,
     }
 }
 
@@ -100,6 +104,7 @@ fn truth() -> Truth {
             pid: 30,
             is_told: true,
             receipts: vec![receipt(b"READY=1", 1200), receipt(b"STATUS=\xff", 3200)],
+            is_end_hidden: false,
         }],
         pids: vec![20, 30],
         marks: std::collections::BTreeMap::new(),
