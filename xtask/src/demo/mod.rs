@@ -71,7 +71,6 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("demo-web", include_str!("guest/demo-web")),
     ("demo-strict", include_str!("guest/demo-strict")),
 ];
-const INIT: &str = include_str!("guest/init");
 
 /// Runs `cargo xtask demo`.
 pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
@@ -166,12 +165,7 @@ fn words(seconds: u32) -> Vec<String> {
 }
 
 fn pack(agent: &Path, kernel: &Kernel) -> Result<Initramfs> {
-    let mut archive = Initramfs::new()?;
-    archive.program("init", INIT.as_bytes())?;
-    for folder in ["bin", "disk", "modules", "payload", "payload/notify-trace"] {
-        archive.folder(folder)?;
-    }
-    archive.copy("bin/busybox", &setup::busybox()?)?;
+    let mut archive = Initramfs::with_disk(kernel)?;
     archive.copy("payload/notify-trace/notify-trace", agent)?;
     for (name, text) in SCRIPTS {
         archive.program(&format!("payload/notify-trace/{name}"), text.as_bytes())?;
@@ -181,13 +175,6 @@ fn pack(agent: &Path, kernel: &Kernel) -> Result<Initramfs> {
     }
     for (name, text) in UNITS {
         archive.file(&format!("payload/systemd/system/{name}"), text.as_bytes())?;
-    }
-    let modules = fs::read_dir(&kernel.modules)
-        .with_context(|| format!("could not list {}", kernel.modules.display()))?;
-    for path in modules.flatten().map(|entry| entry.path()) {
-        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            archive.copy(&format!("modules/{name}"), &path)?;
-        }
     }
     Ok(archive)
 }

@@ -1,4 +1,4 @@
-//! The disk of the demo: a minimal Debian as an ext4 image, made once and kept.
+//! Disks of guests: a minimal Debian as an ext4 image, made once for each recipe and kept.
 
 use std::{
     fs,
@@ -40,6 +40,13 @@ pub const TRIXIE: Recipe = Recipe {
     revision: 1,
 };
 
+/// The same Debian with the programs that the agent is measured against.
+pub const BENCH: Recipe = Recipe {
+    packages: &["bpftrace"],
+    megabytes: 1000,
+    ..TRIXIE
+};
+
 /// The image of a recipe, made now when the cache doesn't have it.
 pub fn get(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
     let path = cache.path("images").join(file_name(recipe));
@@ -72,7 +79,11 @@ fn make(cache: &Cache, recipe: &Recipe, to: &Path) -> Result<()> {
     mmdebstrap.arg(recipe.suite).arg(&root);
     mmdebstrap.args(archive.source_lines(recipe.suite, recipe.security));
     command::step(
-        &format!("installing a Debian {} for the demo", recipe.suite),
+        &format!(
+            "installing a Debian {} with {}",
+            recipe.suite,
+            recipe.packages.join(", ")
+        ),
         || command::output(&mut mmdebstrap),
     )?;
     command::step("making its disk image", || {
@@ -107,6 +118,7 @@ mod tests {
         };
         assert_ne!(file_name(&TRIXIE), file_name(&other));
         assert_eq!(file_name(&TRIXIE), file_name(&TRIXIE.clone()));
+        assert_ne!(file_name(&TRIXIE), file_name(&BENCH));
         assert!(file_name(&TRIXIE).starts_with("trixie-"));
     }
 }

@@ -7,10 +7,15 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
+use super::kernel::Kernel;
+use crate::setup;
+
 const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
 const CHARACTER_DEVICE: u32 = 0o020_600;
+/// What a guest with a disk starts with.
+const INIT: &str = include_str!("guest/init");
 /// The name that ends an archive.
 const TRAILER: &str = "TRAILER!!!";
 
@@ -29,6 +34,25 @@ impl Initramfs {
             archive.folder(folder)?;
         }
         archive.entry("dev/console", CHARACTER_DEVICE, (5, 1), &[])?;
+        Ok(archive)
+    }
+
+    /// An archive that mounts the guest's disk and starts what is there; what is added below
+    /// `payload/` appears in the disk's `/run`.
+    pub fn with_disk(kernel: &Kernel) -> Result<Self> {
+        let mut archive = Self::new()?;
+        archive.program("init", INIT.as_bytes())?;
+        for folder in ["bin", "disk", "modules", "payload", "payload/notify-trace"] {
+            archive.folder(folder)?;
+        }
+        archive.copy("bin/busybox", &setup::busybox()?)?;
+        let modules = fs::read_dir(&kernel.modules)
+            .with_context(|| format!("could not list {}", kernel.modules.display()))?;
+        for path in modules.flatten().map(|entry| entry.path()) {
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                archive.copy(&format!("modules/{name}"), &path)?;
+            }
+        }
         Ok(archive)
     }
 
