@@ -13,9 +13,12 @@
 //!
 //! On a development machine, as root:
 //! `notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]`.
+//!
+//! The same program is the bench's ([`bench`]), because that, too, is static and runs in guests.
 
 #![deny(unsafe_code)]
 
+mod bench;
 mod cases;
 mod driver;
 mod init;
@@ -71,6 +74,7 @@ fn dispatch() -> Result<ExitCode> {
         ["without-tracepoints", program, ref arguments @ ..] => {
             small::without_tracepoints(program, arguments)
         }
+        ["bench", ref options @ ..] => bench::run(options),
         ["--native", ref options @ ..] => native(options),
         _ => bail!(
             "usage: notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]"

@@ -1,0 +1,225 @@
+//! The bench: the same work in the same guest, now with nothing watching, now with the agent, now
+//! with another tool, in turns.
+//!
+//! ```text
+//! peer (who may watch) ──▶ running ──▶ watch (what it takes) ─┐
+//!                           workload (what is timed) ─────────┴─▶ line ──▶ standard output
+//! ```
+//!
+//! Owns the order of rounds and what is measured when; judges nothing: folding the lines is left to
+//! `cargo xtask bench`. Progress goes to standard error.
+//!
+//! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--rounds N] [--operations N]
+//! [--idle-seconds N]`, as root.
+
+mod line;
+mod peer;
+mod running;
+mod watch;
+mod workload;
+
+use std::{
+    env, fs,
+    io::{Write as _, stdout},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use self::{
+    line::{Fact, Measured},
+    peer::Peer,
+    running::Running,
+    workload::{Scene, Workload},
+};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settings {
+    agent: Option<String>,
+    bpftrace: Option<String>,
+    /// How often each peer has its turn.
+    rounds: u32,
+    /// Operations of a workload in each round.
+    operations: u32,
+    /// How long a peer's idleness is watched, in the last round.
+    idle_seconds: u32,
+}
+
+/// How long a peer that has just attached, or has just worked, is left alone.
+const REST: Duration = Duration::from_millis(500);
+
+/// Runs the bench. The last line tells that it came to its end.
+pub fn run(options: &[&str]) -> Result<ExitCode> {
+    let settings = settings(options)?;
+    let root = env::temp_dir().join(format!("notify-trace-bench.{}", std::process::id()));
+    fs::create_dir(&root).with_context(|| format!("could not create {}", root.display()))?;
+    let result = measure(&settings, &root);
+    fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))?;
+    result?;
+    say(&Fact::new("end", "ok"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(settings: &Settings, root: &Path) -> Result<()> {
+    let scene = Scene::new(root)?;
+    let peers = peer::all(settings.agent.as_deref(), settings.bpftrace.as_deref());
+    ensure!(peers.len() > 1, "nothing to measure: give --agent PATH");
+    if let Some(why) = scene.left_out() {
+        say(&Fact::new("left out", why))?;
+    }
+    for peer in &peers {
+        if let Some(fact) = peer.version() {
+            say(&fact)?;
+        }
+    }
+    for round in 1..=settings.rounds {
+        for peer in &peers {
+            eprintln!("bench: round {round} of {}: {}", settings.rounds, peer.name);
+            one_turn(settings, &scene, root, peer, round)
+                .with_context(|| format!("round {round} under {}", peer.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// One peer in one round: everything that is measured of it.
+fn one_turn(
+    settings: &Settings,
+    scene: &Scene,
+    root: &Path,
+    peer: &Peer,
+    round: u32,
+) -> Result<()> {
+    let tell = |what: &str, unit: &str, value: f64| {
+        say(&Measured {
+            what,
+            under: peer.name,
+            round,
+            unit,
+            value,
+        })
+    };
+    let mut running = Running::start(peer, root)?;
+    if let Some(running) = &running {
+        tell("attach", "ms", running.attach_ms)?;
+        if round == 1 {
+            for fact in running.facts()? {
+                say(&fact)?;
+            }
+        }
+    }
+    std::thread::sleep(REST);
+    if let Some(running) = &running {
+        scene.nudge()?;
+        running.wait_for_nudge()?;
+        tell_memory(running, "memory after attach", &tell)?;
+        if round == settings.rounds && settings.idle_seconds > 0 {
+            let idle = Duration::from_secs(settings.idle_seconds.into());
+            tell(
+                "idle",
+                "wakeups_per_s",
+                watch::wakeups_per_s(running.pid(), idle)?,
+            )?;
+        }
+    }
+    for workload in Workload::ALL.into_iter().filter(|it| scene.can(*it)) {
+        let before_ns = running.as_ref().map(Running::cpu_ns).transpose()?;
+        let spent = scene.run(workload, settings.operations)?;
+        tell(workload.name(), "ns_per_op", spent.ns_per_operation)?;
+        if workload == Workload::Captured
+            && let (Some(running), Some(before_ns)) = (&mut running, before_ns)
+        {
+            let cpu_ns = running.cpu_ns_when_done()? - before_ns;
+            let sent = f64::from(spent.operations);
+            tell("CPU of the peer, per captured", "ns_per_op", cpu_ns / sent)?;
+            tell_memory(running, "memory after load", &tell)?;
+            running.sent += spent.operations;
+        }
+    }
+    let Some(running) = running else {
+        return Ok(());
+    };
+    let end = running.stop()?;
+    tell(
+        "captured datagrams not shown",
+        "percent",
+        end.not_shown_percent,
+    )?;
+    if let Some(claimed) = end.lost_by_itself {
+        tell("losses it tells of", "records", claimed)?;
+    }
+    Ok(())
+}
+
+fn tell_memory(
+    running: &Running,
+    what: &str,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let memory = watch::memory(running.pid())?;
+    tell(what, "rss_bytes", memory.resident_bytes)?;
+    tell(what, "anonymous_bytes", memory.anonymous_bytes)
+}
+
+/// Writes a line where whoever folds them reads it at once.
+fn say(line: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string(line).context("a line that can't be JSON")?;
+    text.push('\n');
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("could not write a measurement")
+}
+
+fn settings(options: &[&str]) -> Result<Settings> {
+    let mut settings = Settings {
+        agent: None,
+        bpftrace: None,
+        rounds: 5,
+        operations: 10_000,
+        idle_seconds: 20,
+    };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let value = options
+            .next()
+            .with_context(|| format!("{option} needs a value"))?;
+        let number = || {
+            value
+                .parse()
+                .with_context(|| format!("{option} takes a number, not {value}"))
+        };
+        match *option {
+            "--agent" => settings.agent = Some((*value).to_owned()),
+            "--bpftrace" => settings.bpftrace = Some((*value).to_owned()),
+            "--rounds" => settings.rounds = number()?,
+            "--operations" => settings.operations = number()?,
+            "--idle-seconds" => settings.idle_seconds = number()?,
+            other => bail!("what is {other}?"),
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_has_a_default() {
+        let settings = settings(&["--agent", "/a", "--rounds", "7"]).unwrap();
+        assert_eq!(settings.agent.as_deref(), Some("/a"));
+        assert_eq!((settings.rounds, settings.idle_seconds), (7, 20));
+        assert_eq!(settings.bpftrace, None);
+    }
+
+    #[test]
+    fn an_option_without_its_value_is_an_error() {
+        assert!(settings(&["--rounds"]).is_err());
+        assert!(settings(&["--rounds", "many"]).is_err());
+        assert!(settings(&["--peers", "2"]).is_err());
+    }
+}

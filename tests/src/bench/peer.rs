@@ -1,0 +1,177 @@
+//! Who watches while work is timed: nobody, the agent, other tools. Each tool is a row of [`all`].
+//!
+//! Owns what is particular of a tool: its command line, by what it is seen to watch, and what its
+//! output says about losses. `running` does the same with all of them.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::line::Fact;
+
+/// Someone who may watch.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// What lines of output call it.
+    pub name: &'static str,
+    /// Program and arguments; none for nobody.
+    pub command: Vec<String>,
+    /// Prints its version.
+    version: Vec<String>,
+    /// By what it is seen to watch.
+    pub ready: Ready,
+    /// Reads its output's end and its error output: how many losses it tells of.
+    pub losses: fn(&str, &str) -> Option<f64>,
+    /// Reads its output's beginning: what is true of the run.
+    pub facts: fn(&str) -> Vec<Fact>,
+}
+
+/// By what a tool is seen to watch.
+#[derive(Clone, Copy, Debug)]
+pub enum Ready {
+    /// This stands in its output.
+    Says(&'static str),
+    /// The kernel calls something from the beginning of this function.
+    Attached(&'static str),
+}
+
+/// Everybody there is a program for, in the order of their turns.
+pub fn all(agent: Option<&str>, bpftrace: Option<&str>) -> Vec<Peer> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let nobody = Peer {
+        name: "nothing",
+        command: Vec::new(),
+        version: Vec::new(),
+        ready: Ready::Says(""),
+        losses: |_, _| None,
+        facts: |_| Vec::new(),
+    };
+    let agent = agent.map(|path| Peer {
+        name: "agent",
+        command: words(&[path, "trace", "-o", "json"]),
+        version: words(&[path, "--version"]),
+        ready: Ready::Says(r#""type":"session""#),
+        losses: losses_of_agent,
+        facts: facts_of_agent,
+    });
+    let bpftrace = bpftrace.map(|path| Peer {
+        name: "bpftrace",
+        command: words(&[path, "-e", ONE_PROBE]),
+        version: words(&[path, "--version"]),
+        ready: Ready::Attached("unix_dgram_sendmsg"),
+        losses: losses_of_bpftrace,
+        facts: |_| Vec::new(),
+    });
+    [Some(nobody), agent, bpftrace]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Path, process and payload of what is sent to notify sockets: the least that can be compared at all.
+/// A send call with one buffer is an `ITER_UBUF` since Linux 6.0 (`import_ubuf` of `lib/iov_iter.c`),
+/// whose address lies where an `iovec`'s base would; the length of `str` counts a NUL.
+const ONE_PROBE: &str = r#"fentry:vmlinux:unix_dgram_sendmsg /args.msg->msg_name != 0/ {
+    $path = str((uint8 *)args.msg->msg_name + 2, 64);
+    if (strcontains($path, "notify.sock")) {
+        $data = args.msg->msg_iter.__ubuf_iovec.iov_base;
+        $length = args.msg->msg_iter.count;
+        printf("%s %d %s\n", $path, pid, str(uptr($data), $length + 1));
+    }
+}"#;
+
+impl Peer {
+    /// Which version it is.
+    pub fn version(&self) -> Option<Fact> {
+        let (program, arguments) = self.version.split_first()?;
+        let output = Command::new(program).args(arguments).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Some(Fact::new(self.name, text))
+    }
+}
+
+fn facts_of_agent(said: &str) -> Vec<Fact> {
+    let session: Value = said
+        .lines()
+        .next()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .unwrap_or_default();
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    vec![
+        Fact::new("kernel", text(&session["kernel"])),
+        Fact::new("plan", text(&session["plan"]["name"])),
+        Fact::new("CPUs", text(&session["cpus"])),
+    ]
+}
+
+/// All causes of the summary together, except runs that the kernel skipped: these lose nothing where
+/// another hook knows the same.
+fn losses_of_agent(said: &str, _: &str) -> Option<f64> {
+    let summary: Value = serde_json::from_str(said.lines().last()?).ok()?;
+    let losses = summary["losses"].as_object()?;
+    let counted = losses
+        .iter()
+        .filter(|(cause, _)| *cause != "programs_skipped");
+    let counts = counted.filter_map(|(_, count)| count.as_f64());
+    Some(counts.fold(0.0, |sum, count| sum + count))
+}
+
+/// `Lost N events`, on either output, each for what was lost since the one before.
+fn losses_of_bpftrace(said: &str, complaints: &str) -> Option<f64> {
+    let lines = said.lines().chain(complaints.lines());
+    let counts = lines.filter_map(|line| {
+        let (_, rest) = line.split_once("Lost ")?;
+        rest.split_once(" events")?.0.parse::<f64>().ok()
+    });
+    Some(counts.fold(0.0, |sum, count| sum + count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tools_that_are_given_have_a_turn() {
+        let names = |agent, bpftrace| -> Vec<_> {
+            let peers = all(agent, bpftrace);
+            peers.iter().map(|peer| peer.name).collect()
+        };
+        assert_eq!(names(Some("/a"), None), ["nothing", "agent"]);
+        assert_eq!(
+            names(Some("/a"), Some("/b")),
+            ["nothing", "agent", "bpftrace"]
+        );
+    }
+
+    #[test]
+    fn the_agents_losses_are_the_sum_of_its_summary() {
+        let said = "{\"type\":\"session\"}\n\
+            {\"type\":\"summary\",\"losses\":{\"ring_full\":3,\"returns_missed\":1,\
+            \"programs_skipped\":9}}\n";
+        assert_eq!(losses_of_agent(said, ""), Some(4.0));
+        assert_eq!(losses_of_agent("{\"type\":\"session\"}\n", ""), None);
+    }
+
+    #[test]
+    fn bpftraces_losses_are_summed_over_its_warnings() {
+        let complaints = "WARNING: Lost 12 events\nnoise\nLost 3 events";
+        assert_eq!(losses_of_bpftrace("", complaints), Some(15.0));
+        assert_eq!(losses_of_bpftrace("Attaching 1 probe...", ""), Some(0.0));
+    }
+
+    #[test]
+    fn the_session_says_what_the_run_was_made_on() {
+        let said = r#"{"type":"session","kernel":"6.12","plan":{"name":"full"},"cpus":2}"#;
+        assert_eq!(
+            facts_of_agent(said),
+            [
+                Fact::new("kernel", "6.12"),
+                Fact::new("plan", "full"),
+                Fact::new("CPUs", "2")
+            ]
+        );
+    }
+}

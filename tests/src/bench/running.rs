@@ -1,0 +1,227 @@
+//! A tool that runs: started, seen to be ready, ended, and its output searched for what it lost. All
+//! tools write to a file on the same tmpfs.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    line::Fact,
+    peer::{Peer, Ready},
+    watch,
+    workload::{MARK, NUDGE},
+};
+use crate::raw::process::{Signal, kill};
+
+/// How long a tool may take to attach, or to end, on an emulated CPU.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How exactly the time of attaching is known.
+const LOOK: Duration = Duration::from_millis(10);
+/// Functions that something is attached to (`Documentation/trace/ftrace.rst` of the kernel).
+const ATTACHED_FUNCTIONS: &str = "/sys/kernel/tracing/enabled_functions";
+
+/// A tool that watches.
+#[derive(Debug)]
+pub struct Running {
+    peer: Peer,
+    child: Child,
+    output: PathBuf,
+    errors: PathBuf,
+    /// From its start until it was seen to be ready.
+    pub attach_ms: f64,
+    /// Measured datagrams that it should have shown.
+    pub sent: u32,
+}
+
+/// What a tool's output says when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct End {
+    /// Of the measured datagrams: those that no line speaks of.
+    pub not_shown_percent: f64,
+    /// Losses that it tells of itself.
+    pub lost_by_itself: Option<f64>,
+}
+
+impl Running {
+    /// Starts a peer and waits until it watches. Nothing is sent meanwhile: an emulator may stumble
+    /// over a function that runs on one CPU while the other one attaches something to it.
+    pub fn start(peer: &Peer, root: &Path) -> Result<Option<Self>> {
+        let Some((program, arguments)) = peer.command.split_first() else {
+            return Ok(None);
+        };
+        let (output, errors) = (root.join("output"), root.join("errors"));
+        let create = |path: &Path| {
+            File::create(path).with_context(|| format!("could not create {}", path.display()))
+        };
+        if let Ready::Attached(function) = peer.ready {
+            wait_until_free(function)?;
+        }
+        let start = Instant::now();
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(create(&output)?)
+            .stderr(create(&errors)?)
+            .spawn()
+            .with_context(|| format!("could not start {program}"))?;
+        let mut running = Self {
+            peer: peer.clone(),
+            child,
+            output,
+            errors,
+            attach_ms: 0.0,
+            sent: 0,
+        };
+        while !running.is_ready()? {
+            if let Some(status) = running.child.try_wait().context("could not wait")? {
+                bail!("{program} ended with {status}: {}", running.complaints());
+            }
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "{program} is not ready after {} s: {}",
+                PATIENCE.as_secs(),
+                running.complaints()
+            );
+            std::thread::sleep(LOOK);
+        }
+        running.attach_ms = start.elapsed().as_secs_f64() * 1e3;
+        Ok(Some(running))
+    }
+
+    fn is_ready(&self) -> Result<bool> {
+        match self.peer.ready {
+            Ready::Says(text) => Ok(self.said()?.contains(text)),
+            Ready::Attached(function) => is_attached_to(function),
+        }
+    }
+
+    /// Waits until it has shown what was sent to it at last.
+    pub fn wait_for_nudge(&self) -> Result<()> {
+        let start = Instant::now();
+        while !self.said()?.contains(NUDGE) {
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "it watches, but shows nothing: {:?}, {}",
+                self.said()?,
+                self.complaints()
+            );
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its CPU time so far.
+    pub fn cpu_ns(&self) -> Result<f64> {
+        watch::cpu_ns(self.pid())
+    }
+
+    /// Its CPU time once it has worked off what has come.
+    pub fn cpu_ns_when_done(&self) -> Result<f64> {
+        watch::cpu_ns_when_done(self.pid())
+    }
+
+    /// What its output says about the run.
+    pub fn facts(&self) -> Result<Vec<Fact>> {
+        Ok((self.peer.facts)(&self.said()?))
+    }
+
+    /// Ends it as a user would, and reads what it said.
+    pub fn stop(mut self) -> Result<End> {
+        kill(self.pid(), Signal::Interrupt).context("could not end it")?;
+        let status = self.wait()?;
+        ensure!(
+            status.success(),
+            "it ended with {status}: {}",
+            self.complaints()
+        );
+        let said = self.said()?;
+        let shown = said.lines().filter(|line| line.contains(MARK)).count();
+        let shown = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
+        Ok(End {
+            not_shown_percent: (1.0 - shown / f64::from(self.sent)) * 100.0,
+            lost_by_itself: (self.peer.losses)(&said, &self.complaints()),
+        })
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().context("could not wait for it")? {
+                return Ok(status);
+            }
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "it did not end within {} s",
+                PATIENCE.as_secs()
+            );
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn said(&self) -> Result<String> {
+        let bytes = fs::read(&self.output)
+            .with_context(|| format!("could not read {}", self.output.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn complaints(&self) -> String {
+        let bytes = fs::read(&self.errors).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended, and then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the kernel calls something from the beginning of this function.
+fn is_attached_to(function: &str) -> Result<bool> {
+    let list = fs::read_to_string(ATTACHED_FUNCTIONS)
+        .with_context(|| format!("could not read {ATTACHED_FUNCTIONS}"))?;
+    Ok(names(&list).any(|name| name == function))
+}
+
+/// The kernel may detach the peer before from it a little later than that one ends.
+fn wait_until_free(function: &str) -> Result<()> {
+    let start = Instant::now();
+    while is_attached_to(function)? {
+        ensure!(
+            start.elapsed() < PATIENCE,
+            "something is attached to {function} already: end it before the bench"
+        );
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.lines()
+        .filter_map(|line| line.split_whitespace().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_attached_to_when_a_line_begins_with_it() {
+        let list = "unix_dgram_sendmsg (1) R\tD   M \tdirect-->bpf_trampoline_1+0x0/0x1\n\
+                    unix_release (1)\n";
+        let names: Vec<_> = names(list).collect();
+        assert_eq!(names, ["unix_dgram_sendmsg", "unix_release"]);
+    }
+}
