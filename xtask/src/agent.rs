@@ -3,10 +3,11 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::{
     command,
@@ -39,23 +40,49 @@ pub fn cargo(ready: &Ready) -> Result<Command> {
 /// A target is named even though it is this host's: otherwise procedural macros would be linked
 /// statically, too, and can't be.
 pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
-    let triple = host_triple()?;
-    let target = target_folder()?;
-    let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    let mut cargo = cargo(ready)?;
-    cargo
-        .args(["build", "--release", "--target", &triple, "--target-dir"])
-        .arg(&target);
-    cargo.env(
-        "RUSTFLAGS",
-        format!("{flags} -Ctarget-feature=+crt-static").trim(),
-    );
+    let mut cargo = release_cargo(ready, "build")?;
+    cargo.arg("--release");
     for package in packages {
         cargo.args(["-p", package]);
     }
     command::inherit(&mut cargo)
         .with_context(|| format!("could not build {}", packages.join(", ")))?;
-    Ok(target.join(triple).join("release"))
+    Ok(target_folder()?.join(host_triple()?).join("release"))
+}
+
+/// Builds a bench target in the same way; returns the program.
+pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf> {
+    let mut cargo = release_cargo(ready, "bench")?;
+    cargo.args(["--no-run", "-p", package, "--bench", bench]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    cargo.stderr(Stdio::inherit());
+    let messages = command::output(&mut cargo)
+        .with_context(|| format!("could not build the bench {bench} of {package}"))?;
+    executable(&messages, bench)
+        .with_context(|| format!("cargo doesn't say where the bench {bench} of {package} lies"))
+}
+
+/// A cargo command that makes what [`build_release`] promises.
+fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
+    let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    let mut cargo = cargo(ready)?;
+    cargo
+        .args([verb, "--target", &host_triple()?, "--target-dir"])
+        .arg(target_folder()?);
+    cargo.env(
+        "RUSTFLAGS",
+        format!("{flags} -Ctarget-feature=+crt-static").trim(),
+    );
+    Ok(cargo)
+}
+
+/// Where the program of a target lies, by cargo's messages (The Cargo Book, External tools).
+fn executable(messages: &str, target: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == target;
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
+    })
 }
 
 fn host_triple() -> Result<String> {
@@ -85,6 +112,16 @@ pub fn target_folder() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_targets_program_is_found_among_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"a\"},\"executable\":null}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"b\"},\"executable\":\"/t/b-1\"}\n\
+            {\"reason\":\"build-finished\",\"success\":true}";
+        assert_eq!(executable(messages, "b"), Some(PathBuf::from("/t/b-1")));
+        assert_eq!(executable(messages, "a"), None);
+        assert_eq!(executable(messages, "c"), None);
+    }
 
     #[test]
     fn the_host_is_read_from_the_compilers_description() {

@@ -1,14 +1,16 @@
-//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test`.
+//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test | bench`.
 //!
 //! Owns the command line and the exit code; every verb is a module of its own:
 //!
 //! ```text
 //! setup ──▶ tools in place ──▶ agent (release build) ──▶ run  | the agent on this host
 //!                                                   ├──▶ test | checks, then vm/ on every kernel
-//!                                                   └──▶ demo | vm/ with a whole Debian in it
+//!                                                   ├──▶ demo | vm/ with a whole Debian in it
+//!                                                   └──▶ bench | vm/ with a Debian of other tools
 //! ```
 
 mod agent;
+mod bench;
 mod cache;
 mod command;
 mod debian;
@@ -42,6 +44,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Formatting, lints, unit tests, documentation, then the VM tests on every kernel
     Test(test::Arguments),
+    /// Measures what the agent costs, against no agent and against other tools
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(arguments) => run::verb(&arguments),
         Verb::Demo(arguments) => demo::verb(&arguments),
         Verb::Test(arguments) => test::verb(&arguments),
+        Verb::Bench(arguments) => bench::verb(&arguments),
     }
 }
 

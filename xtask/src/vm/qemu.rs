@@ -51,16 +51,17 @@ pub enum End {
     Deadline,
 }
 
+/// What executes guests: QEMU's option after `-accel`.
+pub fn accelerator() -> String {
+    env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| ACCELERATOR.to_owned())
+}
+
 /// Boots a guest and waits for its end; `line` gets what it says, cleaned of terminal control.
 ///
 /// An error of `line` ends the guest.
 pub fn boot(guest: &Guest, mut line: impl FnMut(&str) -> Result<()>) -> Result<End> {
-    let accelerator = env::var(ACCELERATOR_VARIABLE);
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(arguments(
-        guest,
-        accelerator.as_deref().unwrap_or(ACCELERATOR),
-    ));
+    qemu.args(arguments(guest, &accelerator()));
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,0 +1,243 @@
+//! `bench`: what the agent costs, against no agent and against other tools.
+//!
+//! ```text
+//! guest  (kernel side, in a VM) ─┐
+//!                                ├─▶ line ──▶ fold ──▶ table ──▶ standard output, page
+//! native (userspace, right here) ┘
+//! ```
+//!
+//! Owns the command line and what is said above the table. Figures from a VM without KVM are those of
+//! an emulator: ratios mean something there, times don't.
+
+mod fold;
+mod guest;
+mod line;
+mod native;
+mod page;
+mod table;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use self::{
+    fold::{Row, Spread},
+    line::Line,
+};
+use crate::{
+    agent,
+    setup::{self, Need},
+};
+
+/// Measures what the agent costs, against no agent and against other tools.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How often each peer has its turn
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Operations of each workload in each round
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    operations: u32,
+    /// How long the idleness of each peer is watched, once
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    idle_seconds: u32,
+    /// Boot no VM: only userspace on this machine
+    #[arg(long, conflicts_with = "skip_native")]
+    skip_vm: bool,
+    /// Only what is measured in a VM
+    #[arg(long)]
+    skip_native: bool,
+    /// Write facts, rows and the values of all rounds to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the table into docs/performance.md
+    #[arg(long, conflicts_with_all = ["skip_vm", "skip_native"])]
+    write: bool,
+}
+
+impl Arguments {
+    /// What the program in the guest is told.
+    fn guest_options(&self) -> Vec<String> {
+        let options = [
+            ("--rounds", self.rounds),
+            ("--operations", self.operations),
+            ("--idle-seconds", self.idle_seconds),
+        ];
+        options
+            .into_iter()
+            .flat_map(|(option, value)| [option.to_owned(), value.to_string()])
+            .collect()
+    }
+}
+
+/// Runs `cargo xtask bench`.
+pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
+    let ready = setup::ensure(if arguments.skip_vm {
+        Need::Build
+    } else {
+        Need::Image
+    })?;
+    let mut lines = Vec::new();
+    if !arguments.skip_vm {
+        lines.extend(guest::run(&ready, arguments)?);
+    }
+    if !arguments.skip_native {
+        lines.extend(native::run(&ready, arguments)?);
+    }
+    let measured: Vec<_> = lines
+        .iter()
+        .filter_map(|line| match line {
+            Line::Measured(measured) => Some(measured.clone()),
+            Line::Fact { .. } => None,
+        })
+        .collect();
+    let rows = fold::fold(&measured);
+    let figures = format!("{}\n{}", heading(&lines, arguments), table::table(&rows));
+    print!("{figures}");
+    if let Some(path) = &arguments.json {
+        let text = format!("{:#}\n", as_json(&lines, &rows));
+        fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
+    }
+    if arguments.write {
+        let path = agent::root().join("docs/performance.md");
+        let about = || format!("could not put the table into {}", path.display());
+        let old = fs::read_to_string(&path).with_context(about)?;
+        let new = page::replace(&old, &figures).with_context(about)?;
+        fs::write(&path, new).with_context(about)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the figures were made on: nothing that changes from one run to the next on one machine.
+fn heading(lines: &[Line], arguments: &Arguments) -> String {
+    let fact = |name: &str| {
+        lines.iter().find_map(|line| match line {
+            Line::Fact { fact, is } if fact == name => Some(is.as_str()),
+            _ => None,
+        })
+    };
+    let mut text = String::new();
+    if let Some(accelerator) = fact("accelerator") {
+        let how = if accelerator.starts_with("tcg") {
+            "under emulation (QEMU TCG): ratios count, times don't"
+        } else {
+            accelerator
+        };
+        text.push_str(&format!(
+            "guest: kernel {}, {} vCPUs, {how}\nagent: plan {}; {} rounds of {} operations\n",
+            fact("kernel").unwrap_or("unknown"),
+            fact("CPUs").unwrap_or("unknown number of"),
+            fact("plan").unwrap_or("unknown"),
+            arguments.rounds,
+            arguments.operations,
+        ));
+        for other in ["bpftrace"] {
+            if let Some(version) = fact(other) {
+                text.push_str(&format!("compared with {version}\n"));
+            }
+        }
+        if let Some(why) = fact("left out") {
+            text.push_str(&format!("left out: {why}\n"));
+        }
+    }
+    if !arguments.skip_native {
+        text.push_str("rows \"records …\": userspace alone, not emulated\n");
+    }
+    text
+}
+
+fn as_json(lines: &[Line], rows: &[Row]) -> Value {
+    let spread =
+        |Spread { median, min, max }: Spread| json!({"median": median, "min": min, "max": max});
+    let facts = lines.iter().filter_map(|line| match line {
+        Line::Fact { fact, is } => Some((fact.clone(), json!(is))),
+        Line::Measured(_) => None,
+    });
+    let rows = rows.iter().map(|row| {
+        json!({
+            "what": row.what,
+            "under": row.under,
+            "unit": row.unit,
+            "rounds": row.rounds,
+            "value": spread(row.spread),
+            "to_nothing": row.to_nothing.map(spread),
+            "agent_to_it": row.agent_to_it.map(spread),
+        })
+    });
+    let values = lines.iter().filter_map(|line| match line {
+        Line::Measured(one) => Some(json!({
+            "what": one.what,
+            "under": one.under,
+            "round": one.round,
+            "unit": one.unit,
+            "value": one.value,
+        })),
+        Line::Fact { .. } => None,
+    });
+    json!({
+        "facts": facts.collect::<serde_json::Map<_, _>>(),
+        "rows": rows.collect::<Vec<_>>(),
+        "measurements": values.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments() -> Arguments {
+        Arguments {
+            rounds: 5,
+            operations: 10,
+            idle_seconds: 20,
+            skip_vm: false,
+            skip_native: false,
+            json: None,
+            write: false,
+        }
+    }
+
+    fn fact(fact: &str, is: &str) -> Line {
+        Line::Fact {
+            fact: fact.into(),
+            is: is.into(),
+        }
+    }
+
+    #[test]
+    fn the_guest_is_told_what_the_user_asked_for() {
+        let options = arguments().guest_options().join(" ");
+        assert_eq!(options, "--rounds 5 --operations 10 --idle-seconds 20");
+    }
+
+    #[test]
+    fn emulated_figures_are_called_so() {
+        let emulated = heading(&[fact("accelerator", "tcg,thread=multi")], &arguments());
+        assert!(
+            emulated.contains("under emulation (QEMU TCG)"),
+            "{emulated}"
+        );
+        let real = heading(&[fact("accelerator", "kvm")], &arguments());
+        assert!(!real.contains("emulation"), "{real}");
+    }
+
+    #[test]
+    fn the_heading_says_what_was_measured_against_what() {
+        let facts = [
+            fact("accelerator", "tcg"),
+            fact("kernel", "6.12.9"),
+            fact("plan", "full"),
+            fact("CPUs", "2"),
+            fact("bpftrace", "bpftrace v0.23"),
+        ];
+        let text = heading(&facts, &arguments());
+        for part in [
+            "kernel 6.12.9, 2 vCPUs",
+            "plan full",
+            "compared with bpftrace v0.23",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}
