@@ -1,27 +1,33 @@
-//! How many records userspace takes each second: prepared bytes through decode, order, join and a
-//! sink, in the order in which the pipeline wires them.
+//! How many records userspace takes each second: prepared bytes through decode, order, join, enrich,
+//! view and a sink, in the order in which the pipeline wires them.
 //!
 //! ```text
-//! prepared bytes ──▶ decode ──▶ order ──▶ join ──▶ nowhere | text | json
+//! prepared bytes ──▶ decode ──▶ order ──▶ join ──▶ enrich ──▶ view ──▶ nowhere | text | json
 //! ```
 //!
-//! No kernel and no clock takes part. The sinks have their turns in each round, so that whatever
+//! No kernel and no clock takes part, and no process is found in `/proc`: enrich is warm after its
+//! first record. The sinks have their turns in each round, so that whatever
 //! slows the machine slows all of them. `cargo bench -p notify-trace --bench records` prints a table;
 //! with `--json` it is the lines that `cargo xtask bench` reads. `--rounds N`, `--datagrams N`.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use notify_trace::decode::{Record, decode};
+use notify_trace::enrich::Enrich;
 use notify_trace::enrich::clock::WallClock;
 use notify_trace::event::Event;
 use notify_trace::join::{Context, Join, JoinConfig};
 use notify_trace::order::Order;
 use notify_trace::select::Rules;
+use notify_trace::sink::text::Options;
 use notify_trace::sink::{Json, Sink, Text};
+use notify_trace::view::{View, ViewOptions};
 use notify_trace_common::address::Address;
 use notify_trace_common::record::{
     Cgroup, DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_PRESENT, Dequeue, Header, Kind, Outcome, Receiver,
@@ -68,7 +74,7 @@ const PLACES: [Place; 3] = [
     },
     Place {
         name: "records as text",
-        make: || Box::new(Text::new(io::sink(), TimeZone::UTC)),
+        make: || Box::new(Text::new(io::sink(), Options::for_file(TimeZone::UTC))),
     },
     Place {
         name: "records as JSON",
@@ -170,19 +176,25 @@ fn run(batches: &[Batch], rules: &Rules, sink: &mut dyn Sink) -> Result<f64> {
         sees_results: true,
         sees_queue: true,
     });
+    let enrich = RefCell::new(Enrich::new(Path::new("/nonexistent")));
+    let mut view = View::new(ViewOptions::default());
     let (mut events, mut records) = (0_usize, 0_usize);
     let mut failed = None;
-    let mut out = |event: Event| {
-        events += 1;
-        if let Err(error) = sink.event(&event) {
-            failed = Some(error);
-        }
+    let mut out = |mut event: Event| {
+        enrich.borrow_mut().complete(&mut event);
+        view.show(event, &mut |event| {
+            events += 1;
+            if let Err(error) = sink.event(&event) {
+                failed = Some(error);
+            }
+        });
     };
     let start = Instant::now();
     for batch in batches {
         records += batch.records.len();
         for bytes in &batch.records {
             let record = decode(bytes)?;
+            enrich.borrow_mut().look(&record);
             order.push(record.header().time_ns, record);
         }
         order.release(batch.before_ns, |record| {
