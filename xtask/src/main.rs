@@ -10,6 +10,7 @@
 //! ```
 
 mod agent;
+mod assets;
 mod bench;
 mod cache;
 mod command;
@@ -44,6 +45,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Formatting, lints, unit tests, documentation, then the VM tests on every kernel
     Test(test::Arguments),
+    /// Writes manual pages and shell completions
+    Assets(assets::Arguments),
     /// Measures what the agent costs, against no agent and against other tools
     Bench(bench::Arguments),
 }
@@ -64,6 +67,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(arguments) => run::verb(&arguments),
         Verb::Demo(arguments) => demo::verb(&arguments),
         Verb::Test(arguments) => test::verb(&arguments),
+        Verb::Assets(arguments) => assets::verb(&arguments),
         Verb::Bench(arguments) => bench::verb(&arguments),
     }
 }

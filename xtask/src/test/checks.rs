@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::{agent, command, setup::Ready};
+use crate::{agent, assets, command, setup::Ready};
 
 /// Formatting, lints of both sides, unit tests, documentation. None of them needs the kernel side's
 /// object, and all of them the same crates, so that nothing is built twice.
@@ -21,6 +21,17 @@ pub fn quick(ready: &Ready) -> Result<()> {
     )?;
     kernel_side_lints(ready)?;
     run("unit tests", &mut host_side(ready, "test")?)?;
+    let folder = agent::target_folder()?.join("assets");
+    run(
+        "manual pages and completions",
+        &mut assets::write(ready, &folder)?,
+    )?;
+    run(
+        "completions for bash",
+        Command::new("bash")
+            .arg("-n")
+            .arg(folder.join("completions/notify-trace.bash")),
+    )?;
     run(
         "documentation",
         host_side(ready, "doc")?
