@@ -29,6 +29,8 @@ pub mod view;
 
 pub mod escape;
 
+pub mod who;
+
 pub mod sink;
 
 pub mod tally;

@@ -4,17 +4,19 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::systemd;
 use crate::{
     agent,
     cache::Cache,
     command,
     vm::{
+        image,
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
         qemu::{self, End, Guest},
@@ -38,46 +40,61 @@ pub struct Boot {
     series: &'static str,
     words: &'static [&'static str],
     cpus: u32,
+    /// systemd is process 1, on a disk with a small Debian.
+    has_systemd: bool,
 }
 
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
-/// everywhere and with many CPUs, in the plan that is chosen there.
-const BOOTS: [Boot; 6] = [
+/// everywhere, with many CPUs, and with systemd, in the plan that is chosen there.
+const BOOTS: [Boot; 7] = [
     Boot {
         name: "5.10",
         series: "5.10",
         words: &[],
         cpus: 2,
+        has_systemd: false,
     },
     Boot {
         name: "6.1",
         series: "6.1",
         words: &[],
         cpus: 2,
+        has_systemd: false,
     },
     Boot {
         name: "6.12",
         series: TRIXIE.name,
         words: &["notify-trace.flood=1"],
         cpus: 2,
+        has_systemd: false,
     },
     Boot {
         name: "6.12-preempt",
         series: TRIXIE.name,
         words: &["preempt=full", "notify-trace.plan=auto"],
         cpus: 2,
+        has_systemd: false,
     },
     Boot {
         name: "6.12-16cpus",
         series: TRIXIE.name,
         words: &["notify-trace.plan=auto"],
         cpus: 16,
+        has_systemd: false,
     },
     Boot {
         name: "7",
         series: "7",
         words: &[],
         cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.12-systemd",
+        series: TRIXIE.name,
+        words: systemd::WORDS,
+        cpus: 2,
+        has_systemd: true,
     },
 ];
 
@@ -118,11 +135,6 @@ pub fn boot(name: &str) -> Result<Boot> {
 pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool> {
     let logs = agent::target_folder()?.join("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
-    let initramfs = logs.join("tests.cpio");
-    let mut archive = Initramfs::new()?;
-    archive.copy("init", &binaries.join("notify-trace-tests"))?;
-    archive.copy("notify-trace", &binaries.join("notify-trace"))?;
-    archive.write(&initramfs)?;
 
     let boots = if selection.boots.is_empty() {
         &BOOTS[..]
@@ -137,9 +149,10 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
         let (version, result) = match &kernels[boot.series] {
             Ok(kernel) => {
                 eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
+                let result = Try::prepare(cache, boot, kernel, binaries, &log, selection);
                 (
                     kernel.version.clone(),
-                    boot_one(boot, kernel, &initramfs, &log, selection),
+                    result.and_then(|prepared| prepared.boot()),
                 )
             }
             Err(error) => (String::new(), Err(anyhow!("{error:#}"))),
@@ -184,26 +197,90 @@ fn kernels(cache: &Cache, boots: &[Boot], refresh: bool) -> BTreeMap<&'static st
     kernels
 }
 
-/// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
-fn boot_one(
-    boot: &Boot,
-    kernel: &Kernel,
-    initramfs: &Path,
-    log: &Path,
-    selection: &Selection,
-) -> Result<Counts> {
-    for _ in 1..TRIES {
-        let result = try_boot(boot, kernel, initramfs, log, selection);
-        let text = fs::read_to_string(log).unwrap_or_default();
-        if result.is_ok() || !died_before_init(&text) {
-            return result;
-        }
-        eprintln!(
-            "── {}: the kernel died before init ran; once more",
-            boot.name
-        );
+/// A boot with all that it needs.
+struct Try<'a> {
+    boot: &'a Boot,
+    kernel: &'a Kernel,
+    initramfs: PathBuf,
+    disk: Option<PathBuf>,
+    log: &'a Path,
+    selection: &'a Selection<'a>,
+}
+
+impl<'a> Try<'a> {
+    fn prepare(
+        cache: &Cache,
+        boot: &'a Boot,
+        kernel: &'a Kernel,
+        binaries: &Path,
+        log: &'a Path,
+        selection: &'a Selection<'a>,
+    ) -> Result<Self> {
+        let (archive, disk) = if boot.has_systemd {
+            let image = image::get(cache, &image::TRIXIE)?;
+            (systemd::initramfs(kernel, binaries)?, Some(image))
+        } else {
+            let mut archive = Initramfs::new()?;
+            archive.copy("init", &binaries.join("notify-trace-tests"))?;
+            archive.copy("notify-trace", &binaries.join("notify-trace"))?;
+            (archive, None)
+        };
+        let initramfs = log.with_extension("cpio");
+        archive.write(&initramfs)?;
+        Ok(Self {
+            boot,
+            kernel,
+            initramfs,
+            disk,
+            log,
+            selection,
+        })
     }
-    try_boot(boot, kernel, initramfs, log, selection)
+
+    /// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
+    fn boot(&self) -> Result<Counts> {
+        for _ in 1..TRIES {
+            let result = self.once();
+            let text = fs::read_to_string(self.log).unwrap_or_default();
+            if result.is_ok() || !died_before_init(&text) {
+                return result;
+            }
+            eprintln!(
+                "── {}: the kernel died before init ran; once more",
+                self.boot.name
+            );
+        }
+        self.once()
+    }
+
+    fn once(&self) -> Result<Counts> {
+        // So that a failure shows no log of an earlier run.
+        let unwritable = || format!("could not write {}", self.log.display());
+        fs::write(self.log, "").with_context(unwritable)?;
+        let guest = Guest {
+            kernel: &self.kernel.vmlinuz,
+            initramfs: &self.initramfs,
+            words: words(self.boot, self.selection),
+            cpus: self.boot.cpus,
+            memory: MEMORY,
+            disk: self.disk.as_deref(),
+            console_log: None,
+            deadline: DEADLINE,
+        };
+        let mut lines: Vec<String> = Vec::new();
+        let end = qemu::boot(&guest, |line| {
+            if line.starts_with("test ") {
+                println!("{:<13}{line}", self.boot.name);
+            }
+            lines.push(line.to_owned());
+            Ok(())
+        });
+        fs::write(self.log, lines.join("\n") + "\n").with_context(unwritable)?;
+        if end? == End::Deadline {
+            return Err(anyhow!("not finished after {} s", DEADLINE.as_secs()));
+        }
+        verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
+    }
 }
 
 /// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
@@ -212,41 +289,6 @@ fn died_before_init(text: &str) -> bool {
         .lines()
         .any(|line| line.starts_with("test ") || line.starts_with("init: "));
     !has_spoken && matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)))
-}
-
-fn try_boot(
-    boot: &Boot,
-    kernel: &Kernel,
-    initramfs: &Path,
-    log: &Path,
-    selection: &Selection,
-) -> Result<Counts> {
-    // So that a failure shows no log of an earlier run.
-    fs::write(log, "").with_context(|| format!("could not write {}", log.display()))?;
-    let guest = Guest {
-        kernel: &kernel.vmlinuz,
-        initramfs,
-        words: words(boot, selection),
-        cpus: boot.cpus,
-        memory: MEMORY,
-        disk: None,
-        console_log: None,
-        deadline: DEADLINE,
-    };
-    let mut lines: Vec<String> = Vec::new();
-    let end = qemu::boot(&guest, |line| {
-        if line.starts_with("test ") {
-            println!("{:<13}{line}", boot.name);
-        }
-        lines.push(line.to_owned());
-        Ok(())
-    });
-    fs::write(log, lines.join("\n") + "\n")
-        .with_context(|| format!("could not write {}", log.display()))?;
-    if end? == End::Deadline {
-        return Err(anyhow!("not finished after {} s", DEADLINE.as_secs()));
-    }
-    verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
 }
 
 fn words(boot: &Boot, selection: &Selection) -> Vec<String> {

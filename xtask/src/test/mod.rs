@@ -5,6 +5,7 @@
 
 mod checks;
 mod matrix;
+mod systemd;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -1,13 +1,13 @@
 //! Every fact of an event, one after the other. Structs are taken apart in full, so that a new field
 //! can't be forgotten here.
 
-use super::who::unit;
 use super::{facts, words};
 use crate::escape::{escape, escape_field};
 use crate::event::{
     Attribution, Blob, ConnectFailed, Container, Delivery, Event, Later, LaterCgroup, Notification,
     Pod, Process, Qos, Receiver, ReceiverClosed, SendResult, Timing, Unit, Update,
 };
+use crate::who::unit;
 
 /// Cells in front of a fact.
 pub(super) const INDENT: usize = 16;
@@ -391,7 +391,7 @@ fn of_container(container: &Container) -> String {
     let text = |text: &String| escape_field(text.as_bytes()).to_string();
     let mut words = vec![text(id)];
     words.extend(name.iter().map(|name| format!("name {}", text(name))));
-    words.extend(runtime.map(|it| format!("run by {}", words::runtime(it))));
+    words.extend(runtime.map(|it| format!("run by {}", crate::who::runtime(it))));
     words.extend(unit.iter().map(|unit| format!("{} inside", of_unit(unit))));
     if *is_monitor {
         words.push("watched over by this process".to_owned());

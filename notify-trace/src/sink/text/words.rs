@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use crate::escape::escape_field;
 use crate::event::{
     Address, Credentials, Defect, DeliveryState, Errno, Line, Notification, Process, Receiver,
-    Runtime, Unknown,
+    Unknown,
 };
 
 /// `comm[pid]`.
@@ -71,21 +71,6 @@ pub(super) fn line(line: &Line) -> Option<String> {
                 None => format!("[{bytes} withheld]"),
             })
         }
-    }
-}
-
-/// The name that a runtime goes by.
-pub(super) const fn runtime(runtime: Runtime) -> &'static str {
-    match runtime {
-        Runtime::Docker => "docker",
-        Runtime::Containerd => "containerd",
-        Runtime::CriO => "cri-o",
-        Runtime::Podman => "podman",
-        Runtime::Nspawn => "nspawn",
-        Runtime::Lxc => "lxc",
-        Runtime::Runc => "runc",
-        Runtime::Crun => "crun",
-        Runtime::Youki => "youki",
     }
 }
 
