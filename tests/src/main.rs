@@ -33,6 +33,7 @@ mod receiver;
 mod shown;
 mod small;
 mod stage;
+mod systemd;
 mod tracer;
 mod truth;
 mod verify;
@@ -68,6 +69,7 @@ fn dispatch() -> Result<ExitCode> {
         ["stage", name, cgroup, dir] => {
             play::stage(name, cgroup, Path::new(dir)).map(|()| ExitCode::SUCCESS)
         }
+        ["systemd"] => Ok(systemd::run()),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
         ["send", to, text, code] => small::send(to, text, code),
         ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),
