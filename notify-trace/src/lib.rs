@@ -8,6 +8,7 @@
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back.
 
 pub mod glob;
+//! `sockets` is another verb's: a look at what exists now, without the kernel programs.
 
 pub mod select;
 
@@ -38,5 +39,6 @@ pub mod tally;
 pub mod pipeline;
 
 pub mod doctor;
+pub mod sockets;
 
 pub mod cli;

@@ -228,20 +228,33 @@ impl Rules {
         self.rules.iter().any(|rule| rule.matches(address))
     }
 
+    /// The rule that selects an address, as the output shows it.
+    #[must_use]
+    pub fn rule_of(&self, address: &[u8]) -> Option<SocketRule> {
+        self.rules
+            .iter()
+            .find(|rule| rule.matches(address))
+            .map(Rule::describe)
+    }
+
     /// The rules as the session event shows them.
     pub fn describe(&self) -> impl Iterator<Item = SocketRule> {
-        self.rules.iter().map(|rule| SocketRule {
-            class: rule.class.clone(),
-            matches: match &rule.pattern {
-                Pattern::Glob { text, .. } => text.clone(),
-                Pattern::Decimal => "@<decimal>".to_owned(),
-                Pattern::Inode(inode) => format!("inode {inode}"),
-            },
-        })
+        self.rules.iter().map(Rule::describe)
     }
 }
 
 impl Rule {
+    fn describe(&self) -> SocketRule {
+        SocketRule {
+            class: self.class.clone(),
+            matches: match &self.pattern {
+                Pattern::Glob { text, .. } => text.clone(),
+                Pattern::Decimal => "@<decimal>".to_owned(),
+                Pattern::Inode(inode) => format!("inode {inode}"),
+            },
+        }
+    }
+
     fn matches(&self, address: &[u8]) -> bool {
         match &self.pattern {
             Pattern::Glob { bytes, .. } => glob::matches(bytes, address),
@@ -363,6 +376,14 @@ mod tests {
         let rules = Rules::new(&[], &[], true).unwrap();
         assert_eq!(rules.class(1, Some(b"\x001234567"), None), Some(INTERNAL));
         assert_eq!(rules.class(1, Some(b"\x0012ab"), None), None);
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_is_the_one_named() {
+        let rule = defaults().rule_of(b"/run/user/7/systemd/notify").unwrap();
+        assert_eq!(rule.class, "systemd-user");
+        assert_eq!(rule.matches, "/run/user/*/systemd/notify");
+        assert_eq!(defaults().rule_of(b"/dev/log"), None);
     }
 
     #[test]

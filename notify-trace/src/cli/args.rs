@@ -36,6 +36,9 @@ pub enum Verb {
     /// trace would end with.
     #[command(after_long_help = format!("{DOCTOR_EXAMPLES}\n\n{}", exit::TABLE))]
     Doctor(DoctorArgs),
+    /// Show the notify sockets that exist now, who has them, and who was told to use them.
+    #[command(after_long_help = SOCKETS_EXAMPLES)]
+    Sockets(SocketsArgs),
     /// The self-test's child: waits for the end of its input, sends one datagram, exits.
     #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
     SelfTestSender {
@@ -160,6 +163,41 @@ pub struct DoctorArgs {
     pub btf: Option<PathBuf>,
 }
 
+const SOCKETS_EXAMPLES: &str = "\
+Examples:
+  notify-trace sockets
+      every notify socket with its owner, its queue and the processes that have it as NOTIFY_SOCKET
+  notify-trace sockets -o json
+      the same as one JSON document
+  notify-trace sockets --only-socket /run/systemd/notify
+      the system manager's, and the services that report to it
+
+Nothing is attached. Without root only one's own processes can be looked at; what could not be seen
+is said at the end.";
+
+/// Arguments of `sockets`.
+#[derive(Debug, Args)]
+pub struct SocketsArgs {
+    /// How to print: text for people, or one JSON document (docs/sockets.md explains every field)
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+
+    /// Also show sockets whose address matches: a path, or @NAME for an abstract one; * is any run
+    /// of characters but /, ** any run at all
+    #[arg(long, value_name = "GLOB")]
+    pub socket: Vec<String>,
+
+    /// Show these sockets only, instead of those known as notify sockets and those in the
+    /// environments of processes
+    #[arg(long, value_name = "GLOB")]
+    pub only_socket: Vec<String>,
+
+    /// Also show the sockets by which systemd-udevd, importd and the like hear their own helpers
+    /// (abstract names of digits)
+    #[arg(long)]
+    pub internal: bool,
+}
+
 /// Plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlanArg {
@@ -264,6 +302,7 @@ mod tests {
             .lines()
             .chain(TRACE_EXAMPLES.lines())
             .chain(DOCTOR_EXAMPLES.lines())
+            .chain(SOCKETS_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())

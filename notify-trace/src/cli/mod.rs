@@ -4,5 +4,6 @@ pub mod args;
 pub mod doctor;
 pub mod exit;
 pub mod output;
+pub mod sockets;
 pub mod trace;
 pub mod view;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::event::Address;
 use crate::select::{ENVIRONMENT, Rules};
+use crate::sockets::{processes, table};
 
 /// Where a process's pid namespace shows: the inode number of what this leads to.
 pub const PID_NAMESPACE: &str = "/proc/self/ns/pid";
@@ -28,8 +29,8 @@ pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
         if rules.selects(&address.0) {
             continue;
         }
-        let table = std::fs::read(proc.join(pid.to_string()).join("net/unix")).unwrap_or_default();
-        match inode_of(&table, &address.0) {
+        let table = std::fs::read(processes::file(proc, pid, "net/unix")).unwrap_or_default();
+        match table::inode_of(&table, &address.0) {
             Some(inode) => rules.add_inode(ENVIRONMENT, inode),
             None => warnings.push(format!(
                 "NOTIFY_SOCKET={} of process {pid} is not selected: no rule names it, and its \
@@ -59,85 +60,37 @@ pub fn require_host_pids(namespace: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Each distinct value of `NOTIFY_SOCKET`, with one process that has it.
+/// Each distinct value of `NOTIFY_SOCKET` that is a unix socket's, with one process that has it.
 fn notify_sockets(proc: &Path) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(proc).into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
+    for pid in processes::pids(proc).into_iter().flatten() {
         // Gone meanwhile, or not ours to read.
-        let Ok(environment) = std::fs::read(entry.path().join("environ")) else {
+        let Ok(environment) = processes::environment(proc, pid) else {
             continue;
         };
-        if let Some(value) = notify_socket(&environment) {
+        if let Some(value) = environment.notify_socket.and_then(spelling) {
             found.entry(value).or_insert(pid);
         }
     }
     found
 }
 
-/// The value of `NOTIFY_SOCKET` in an environment block, if it is a unix socket's.
-fn notify_socket(environment: &[u8]) -> Option<String> {
-    let value = environment
-        .split(|byte| *byte == 0)
-        .find_map(|variable| variable.strip_prefix(b"NOTIFY_SOCKET="))?;
-    let value = std::str::from_utf8(value).ok()?;
-    (value.starts_with('/') || value.starts_with('@')).then(|| value.to_owned())
-}
-
-/// The inode number of the datagram socket bound to `address`, from a `/proc/PID/net/unix` table:
-/// `Num RefCount Protocol Flags Type St Inode Path`, where a NUL of an abstract name is an `@`
-/// (`unix_seq_show`, net/unix/af_unix.c).
-fn inode_of(table: &[u8], address: &[u8]) -> Option<u64> {
-    let wanted: Vec<u8> = address
-        .iter()
-        .map(|byte| if *byte == 0 { b'@' } else { *byte })
-        .collect();
-    table.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
-        let mut fields = line
-            .split(|byte| *byte == b' ')
-            .filter(|field| !field.is_empty());
-        let kind = fields.nth(4)?;
-        let inode = fields.nth(1)?;
-        let path = fields.next()?;
-        (kind == b"0002" && path == wanted)
-            .then(|| std::str::from_utf8(inode).ok()?.parse().ok())
-            .flatten()
-    })
+/// The value of `NOTIFY_SOCKET`, if it is a unix socket's.
+fn spelling(value: Vec<u8>) -> Option<String> {
+    let value = String::from_utf8(value).ok()?;
+    (value.starts_with('/') || value.starts_with('@')).then_some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &[u8] = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
-        0000000000000000: 00000002 00000000 00010000 0001 01 17000 /run/app/ready\n\
-        0000000000000000: 00000002 00000000 00000000 0002 01 17001 /run/app/ready\n\
-        0000000000000000: 00000002 00000000 00000000 0002 01 17002 @odd@name\n\
-        0000000000000000: 00000003 00000000 00000000 0002 03 17003\n";
-
-    #[test]
-    fn a_bound_datagram_socket_is_found_by_its_name() {
-        assert_eq!(inode_of(TABLE, b"/run/app/ready"), Some(17001));
-        assert_eq!(inode_of(TABLE, b"\0odd\0name"), Some(17002));
-        assert_eq!(inode_of(TABLE, b"/run/app"), None);
-        assert_eq!(inode_of(b"", b"/run/app"), None);
-    }
-
     #[test]
     fn only_unix_sockets_are_taken_from_an_environment() {
-        assert_eq!(
-            notify_socket(b"A=1\0NOTIFY_SOCKET=/run/x\0").as_deref(),
-            Some("/run/x")
-        );
-        assert_eq!(notify_socket(b"NOTIFY_SOCKET=@x").as_deref(), Some("@x"));
-        assert_eq!(notify_socket(b"NOTIFY_SOCKET=vsock:2:1\0"), None);
-        assert_eq!(notify_socket(b"XNOTIFY_SOCKET=/run/x\0"), None);
+        assert_eq!(spelling(b"/run/x".to_vec()).as_deref(), Some("/run/x"));
+        assert_eq!(spelling(b"@x".to_vec()).as_deref(), Some("@x"));
+        assert_eq!(spelling(b"vsock:2:1".to_vec()), None);
+        assert_eq!(spelling(b"/run/\xff".to_vec()), None);
     }
 
     #[test]

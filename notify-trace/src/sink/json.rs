@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
@@ -60,6 +60,17 @@ impl Formatter for Harmless {
         }
         writer.write_all(rest.as_bytes())
     }
+}
+
+/// Writes one value as a line of its own, by the same rules.
+///
+/// # Errors
+/// If the output can't be written.
+pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut line, Harmless))?;
+    line.push(b'\n');
+    out.write_all(&line)
 }
 
 impl<W: Write> Sink for Json<W> {

@@ -15,7 +15,7 @@ mod row;
 mod style;
 mod verbose;
 mod who;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ pub(super) fn name(process: &Process) -> String {
 }
 
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.
-pub(super) fn address(address: &Address) -> String {
+pub(crate) fn address(address: &Address) -> String {
     match address.0.as_slice() {
         [] => "(unnamed)".to_owned(),
         [0, name @ ..] => format!("@{}", escape_field(name)),
@@ -75,7 +75,7 @@ pub(super) fn line(line: &Line) -> Option<String> {
 }
 
 /// A time span, in the unit that suits it.
-pub(super) fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     let tenths = |ns: u64, unit: u64| format!("{}.{}", ns / unit, ns % unit * 10 / unit);
     match ns {
         0..1_000 => "<1 µs".to_owned(),
@@ -104,7 +104,7 @@ pub(super) fn credentials(credentials: Credentials) -> String {
 }
 
 /// `1 fd`, `2 fds`.
-pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
@@ -149,7 +149,7 @@ pub(super) const fn unknown(unknown: Unknown) -> &'static str {
 }
 
 /// At most `columns` characters; the last one is `…` if there were more.
-pub(super) fn cut(text: impl Display, columns: usize) -> String {
+pub(crate) fn cut(text: impl Display, columns: usize) -> String {
     let mut limited = Limited {
         text: String::new(),
         columns,
