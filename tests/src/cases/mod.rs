@@ -14,6 +14,7 @@ mod life;
 mod places;
 mod races;
 mod selection;
+mod sockets;
 mod waiting;
 
 use std::path::Path;
@@ -221,6 +222,14 @@ static CASES: &[Case] = &[
     alone!(doctor::doctor_as_nobody_says_all_and_ends_with_3, Once),
     alone!(doctor::doctor_finds_what_a_filter_refuses, Once),
     alone!(
+        sockets::the_verb_sockets_shows_each_with_its_owner_and_its_processes,
+        Once
+    ),
+    alone!(
+        sockets::the_verb_sockets_without_privileges_says_what_it_could_not_see,
+        Once
+    ),
+    alone!(
         hotplug::a_cpu_that_goes_and_comes_back_loses_nothing,
         EachPlan,
         needs[SecondCpu]
@@ -237,6 +246,7 @@ static SCENES: &[(&str, Act)] = &[
     ("in_a_v1_hierarchy", attribution::in_a_v1_hierarchy),
     ("several_receivers", selection::several_receivers),
     ("one_odd_receiver", selection::one_odd_receiver),
+    ("services_of_all_kinds", sockets::services_of_all_kinds),
     ("one_listener", life::one_listener),
     ("five_datagrams", life::five_datagrams),
     ("on_every_cpu", hotplug::on_every_cpu),

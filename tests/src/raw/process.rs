@@ -217,6 +217,8 @@ pub enum Namespace {
     Pid,
     /// Mounts made from now on are seen by this process only.
     Mount,
+    /// No network, and abstract names of its own.
+    Network,
 }
 
 /// `unshare(2)`.
@@ -224,6 +226,7 @@ pub fn unshare(namespace: Namespace) -> io::Result<()> {
     let flags = match namespace {
         Namespace::Pid => libc::CLONE_NEWPID,
         Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Network => libc::CLONE_NEWNET,
     };
     // SAFETY: no pointers.
     check(unsafe { libc::unshare(flags) })?;
