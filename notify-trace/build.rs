@@ -22,10 +22,12 @@ fn main() -> Result<()> {
         env::var_os("AYA_BUILD_SKIP").is_some_and(|skip| skip == "1" || skip == "true");
     if is_skipped {
         // A check-only job: the agent compiles, but has no programs to load.
-        let object = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?)
-            .join("notify-trace-ebpf");
-        std::fs::write(&object, [])
-            .with_context(|| format!("cannot write {}", object.display()))?;
+        let folder = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
+        for object in ["notify-trace-ebpf", "notify-trace-queues"] {
+            let object = folder.join(object);
+            std::fs::write(&object, [])
+                .with_context(|| format!("cannot write {}", object.display()))?;
+        }
     }
     let mut toolchain = String::from("none");
     if !is_skipped {

@@ -8,10 +8,12 @@
 //! * [`record`]: what the kernel programs write to the perf rings.
 //! * [`address`]: a `sockaddr_un` without its family, and the map keys made of it.
 //! * [`fields`]: the kernel structure offsets that userspace fills in before it loads the programs.
+//! * [`queues`]: what the iterator over unix sockets writes.
 //! * [`limits`]: sizes, map names and the counters that account for every loss.
 #![no_std]
 
 pub mod address;
 pub mod fields;
 pub mod limits;
+pub mod queues;
 pub mod record;

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
-//! `doctor` stands beside: it tries what `probe` can do here, and says what came back.
+//! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
+//! `sockets`: a look at what exists now, without the kernel programs.
 
 pub mod glob;
-//! `sockets` is another verb's: a look at what exists now, without the kernel programs.
 
 pub mod select;
 
@@ -39,6 +39,7 @@ pub mod tally;
 pub mod pipeline;
 
 pub mod doctor;
+
 pub mod sockets;
 
 pub mod cli;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::exit;
-use crate::cli::output::OutputArgs;
+use crate::cli::output::{Format, OutputArgs};
 use crate::cli::view::ViewArgs;
 use crate::event::PlanName;
 
@@ -172,7 +172,7 @@ Examples:
   notify-trace sockets --only-socket /run/systemd/notify
       the system manager's, and the services that report to it
 
-Nothing is attached. Without root only one's own processes can be looked at; what could not be seen
+Nothing is attached to what others call. Without root only one's own processes can be looked at; what could not be seen
 is said at the end.";
 
 /// Arguments of `sockets`.
@@ -324,6 +324,6 @@ mod tests {
             panic!("another verb");
         };
         assert_eq!(args.command, ["a", "-b"]);
-        assert_eq!(args.output.output, crate::cli::output::Format::Json);
+        assert_eq!(args.output.output, Format::Json);
     }
 }

@@ -133,10 +133,15 @@ impl OutputArgs {
     }
 }
 
-/// Cells of a line of the terminal that is the standard output.
+/// Cells of a line, if the standard output is a terminal.
 #[must_use]
-pub fn terminal_columns() -> Option<usize> {
+pub fn columns_of_output() -> Option<usize> {
+    io::stdout().is_terminal().then(terminal_columns).flatten()
+}
+
+fn terminal_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    // A terminal that doesn't know its width says 0.
     (size.ws_col > 0).then(|| size.ws_col.into())
 }
 

@@ -1,12 +1,13 @@
 //! `sockets`: from arguments to rules, and from the report to the output.
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::args::{Format, SocketsArgs};
+use crate::cli::args::SocketsArgs;
 use crate::cli::exit::Exit;
+use crate::cli::output::{Format, columns_of_output};
 use crate::select::Rules;
 use crate::sink::json;
 use crate::sockets::{look, render};
@@ -20,7 +21,7 @@ pub fn run(args: &SocketsArgs) -> Result<Exit> {
     let report = look::look(Path::new("/proc"), &rules, !args.only_socket.is_empty())?;
     let mut output = BufWriter::new(io::stdout().lock());
     let written = match args.output {
-        Format::Text => render::write(&mut output, &report, terminal_columns()),
+        Format::Text => render::write(&mut output, &report, columns_of_output()),
         Format::Json => json::write_line(&mut output, &report),
     };
     match written.and_then(|()| output.flush()) {
@@ -29,15 +30,4 @@ pub fn run(args: &SocketsArgs) -> Result<Exit> {
         }
         _ => Ok(Exit::Success),
     }
-}
-
-/// The width of the terminal, if the output goes to one.
-fn terminal_columns() -> Option<usize> {
-    let output = io::stdout();
-    if !output.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(&output).ok()?;
-    // A terminal that doesn't know its width says 0.
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }

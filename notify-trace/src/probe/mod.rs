@@ -5,7 +5,8 @@
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
 //! the kernel's answer to a program in words, `environment` finds the notify sockets that running
-//! processes were given, and tells whether this is the host's pid namespace.
+//! processes were given, and tells whether this is the host's pid namespace. `queue_lengths` is an
+//! object of its own, for the verb `sockets`.
 
 pub mod attach;
 pub mod attached;
@@ -17,6 +18,7 @@ pub mod kernel_log;
 pub mod load;
 pub mod offsets;
 pub mod plan;
+pub mod queue_lengths;
 pub mod refusal;
 pub mod ring;
 pub mod self_test;

@@ -16,6 +16,7 @@ use super::{
     Watchdog, processes, tree,
 };
 use crate::event::{Address, Blob};
+use crate::probe::queue_lengths::QueueLengths;
 use crate::select::{ENVIRONMENT, Rules};
 
 /// Inode number of the initial pid namespace: `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
@@ -30,7 +31,19 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
     let time = Timestamp::now();
     let (all, unreadable) = processes::all(proc)
         .with_context(|| format!("cannot list {}; is it mounted?", proc.display()))?;
-    let looks = namespaces::look_into_all(proc, &all);
+    let mut queues = QueueLengths::load();
+    let looks = namespaces::look_into_all(proc, &all, queues.as_mut().ok());
+    let mut warnings: Vec<String> = pid_namespace_warning(proc).into_iter().collect();
+    if let Err(error) = &queues {
+        warnings.push(format!("queue lengths can't be told: {error:#}"));
+    }
+    warnings.extend(looks.iter().filter_map(|look| {
+        let error = look.queue_lengths.as_ref().err()?;
+        let inode = look.inode;
+        Some(format!(
+            "queue lengths in network namespace {inode} can't be told: {error}"
+        ))
+    }));
     let is_all = unreadable.network_namespaces == 0 && looks.iter().all(|it| it.listed.is_some());
     let scene = Scene::new(proc, &all, &looks);
     let aims = scene.aims(proc, rules, rules_only, is_all);
@@ -48,7 +61,7 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
         network_namespaces: looks.iter().map(namespace).collect(),
         skipped: looks.iter().filter_map(skipped).collect(),
         unreadable,
-        warnings: pid_namespace_warning(proc).into_iter().collect(),
+        warnings,
     })
 }
 
@@ -86,6 +99,8 @@ struct Scene<'a> {
     parents: HashMap<u32, u32>,
     owners: HashMap<u64, Vec<&'a processes::Process>>,
     candidates: Vec<Candidate>,
+    /// Datagrams in their queues, by inode number.
+    queue_lengths: HashMap<u64, u32>,
     /// Network namespaces whose sockets are known.
     listed: HashSet<u64>,
 }
@@ -122,6 +137,11 @@ impl<'a> Scene<'a> {
             parents: processes.iter().map(|it| (it.pid, it.parent_pid)).collect(),
             owners,
             candidates,
+            queue_lengths: looks
+                .iter()
+                .flat_map(|look| look.queue_lengths.iter().flatten())
+                .map(|(inode, length)| (*inode, *length))
+                .collect(),
             listed: looks
                 .iter()
                 .filter(|look| look.listed.is_some())
@@ -193,7 +213,7 @@ impl<'a> Scene<'a> {
                 inode: bound.inode,
                 network_namespace: candidate.namespace,
                 uid: bound.uid,
-                queue_length: None,
+                queue_length: self.queue_lengths.get(&bound.inode).copied(),
                 next_datagram_bytes: bound.next_datagram_bytes,
                 owners: owners
                     .into_iter()

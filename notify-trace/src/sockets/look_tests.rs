@@ -39,6 +39,7 @@ fn look_of(sockets: Vec<Bound>) -> Look {
         pids: vec![1],
         is_own: true,
         listed: Some((Source::Diag, sockets)),
+        queue_lengths: Ok(HashMap::from([(100, 3)])),
         refusal: None,
         no_diag: None,
     }
@@ -72,6 +73,8 @@ fn selected_sockets_and_those_of_an_environment_are_listed_with_their_processes(
         .collect();
     assert_eq!(seen, [(102, "systemd", true), (100, "environment", false)]);
     assert_eq!(sockets[1].owners[0].pid, 1);
+    assert_eq!(sockets[1].queue_length, Some(3));
+    assert_eq!(sockets[0].queue_length, None);
     let users: Vec<_> = sockets[1]
         .processes
         .iter()

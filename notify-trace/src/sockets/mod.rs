@@ -5,7 +5,7 @@
 //!                                      └─ table ─┘               files ─┘
 //! ```
 //!
-//! Nothing is attached and nothing is changed; what may not be seen is said. This module owns the
+//! Nothing is attached to what others call and nothing is changed; what may not be seen is said. This module owns the
 //! report's types, whose serde names are the format that `docs/sockets.md` describes; `look` makes
 //! one of them, of one moment that lasts as long as the look does.
 

@@ -4,7 +4,7 @@
 //! leaves ours. Where entering or `unix_diag` is refused, the table that `/proc` shows of a process
 //! in the namespace has to do: it lacks files, users and queues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,6 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::bound::Bound;
 use super::processes::{Process, file, network_namespace};
 use super::{Source, diag, table};
+use crate::probe::queue_lengths::{QueueLengths, Walk};
 
 /// Processes that are tried before a namespace counts as gone: they may end meanwhile.
 const TRIES: usize = 4;
@@ -31,15 +32,22 @@ pub struct Look {
     pub is_own: bool,
     /// Its sockets, and where they are listed; nothing if they can't be read at all.
     pub listed: Option<(Source, Vec<Bound>)>,
+    /// Datagrams in the queues of its sockets, by inode number; why not, if they could not be
+    /// counted though the namespace was entered.
+    pub queue_lengths: Result<HashMap<u64, u32>, String>,
     /// Why it could not be entered.
     pub refusal: Option<String>,
     /// Why `unix_diag` does not list its sockets, though it was entered.
     pub no_diag: Option<String>,
 }
 
-/// Looks into the namespaces of all processes, each once.
+/// Looks into the namespaces of all processes, each once; into queues only if these are given.
 #[must_use]
-pub fn look_into_all(proc: &Path, processes: &[Process]) -> Vec<Look> {
+pub fn look_into_all(
+    proc: &Path,
+    processes: &[Process],
+    mut queues: Option<&mut QueueLengths>,
+) -> Vec<Look> {
     let own = std::fs::metadata("/proc/thread-self/ns/net")
         .ok()
         .map(|link| link.ino());
@@ -51,24 +59,39 @@ pub fn look_into_all(proc: &Path, processes: &[Process]) -> Vec<Look> {
     }
     let mut looks: Vec<_> = members
         .into_iter()
-        .map(|(inode, pids)| look_into(proc, inode, pids, own == Some(inode)))
+        .map(|(inode, pids)| {
+            let walk = queues.as_mut().map(|queues| queues.walk());
+            look_into(proc, inode, pids, own == Some(inode), walk)
+        })
         .collect();
     looks.sort_by_key(|look| !look.is_own);
     looks
 }
 
-fn look_into(proc: &Path, inode: u64, pids: Vec<u32>, is_own: bool) -> Look {
+fn look_into(
+    proc: &Path,
+    inode: u64,
+    pids: Vec<u32>,
+    is_own: bool,
+    walk: Option<Result<Walk>>,
+) -> Look {
     let mut look = Look {
         inode,
         is_own,
         listed: None,
+        queue_lengths: Ok(HashMap::new()),
         refusal: None,
         no_diag: None,
         pids,
     };
-    match ask(proc, &look) {
-        Ok(Ok(sockets)) => look.listed = Some((Source::Diag, sockets)),
-        Ok(Err(error)) => look.no_diag = Some(format!("{error:#}")),
+    match ask(proc, &look, walk) {
+        Ok((sockets, queue_lengths)) => {
+            match sockets {
+                Ok(sockets) => look.listed = Some((Source::Diag, sockets)),
+                Err(error) => look.no_diag = Some(format!("{error:#}")),
+            }
+            look.queue_lengths = queue_lengths.map_err(|error| format!("{error:#}"));
+        }
         Err(error) => look.refusal = Some(format!("{error:#}")),
     }
     if look.listed.is_none() {
@@ -82,8 +105,11 @@ fn look_into(proc: &Path, inode: u64, pids: Vec<u32>, is_own: bool) -> Look {
     look
 }
 
-/// Asks in a thread of its own; the outer error says why it could not be entered.
-fn ask(proc: &Path, look: &Look) -> Result<Result<Vec<Bound>>> {
+/// What a thread in a namespace found out.
+type Answers = (Result<Vec<Bound>>, Result<HashMap<u64, u32>>);
+
+/// Asks in a thread of its own; an error says why the namespace could not be entered.
+fn ask(proc: &Path, look: &Look, walk: Option<Result<Walk>>) -> Result<Answers> {
     let link = if look.is_own {
         None
     } else {
@@ -96,7 +122,11 @@ fn ask(proc: &Path, look: &Look) -> Result<Result<Vec<Bound>>> {
                 move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))
                     .context("setns(2) is refused (it takes CAP_SYS_ADMIN)")?;
             }
-            Ok(diag::bound_sockets())
+            let lengths = match walk {
+                Some(walk) => walk.and_then(Walk::read),
+                None => Ok(HashMap::new()),
+            };
+            Ok((diag::bound_sockets(), lengths))
         })
         .context("cannot start a thread to enter it")?;
     thread
@@ -151,7 +181,7 @@ mod tests {
             network_namespace: Some(inode),
             ..Process::default()
         }];
-        let looks = look_into_all(proc, &processes);
+        let looks = look_into_all(proc, &processes, None);
         assert_eq!(looks.len(), 1);
         assert!(looks[0].is_own && looks[0].refusal.is_none());
         let (_, sockets) = looks[0].listed.as_ref().unwrap();
@@ -164,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_gone_says_so() {
-        let look = look_into(Path::new("/nowhere"), 7, vec![1], false);
+        let look = look_into(Path::new("/nowhere"), 7, vec![1], false, None);
         assert!(look.listed.is_none());
         assert!(look.refusal.unwrap().contains("no process"));
     }

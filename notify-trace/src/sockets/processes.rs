@@ -41,7 +41,7 @@ pub struct Process {
     pub parent_pid: u32,
     /// `comm`.
     pub comm: Blob,
-    /// Its unit, see [`unit_of`].
+    /// Its unit, by its cgroup.
     pub unit: Option<Blob>,
     /// What it was given.
     pub environment: Environment,

@@ -265,7 +265,7 @@ fn frame(report: &Report) -> Vec<String> {
     ] {
         if number > 0 {
             lines.push(format!(
-                "{what} of {} may not be read: root sees more",
+                "{what} of {} may not be read (that takes CAP_SYS_PTRACE)",
                 words::count(u64::from(number), "process", "processes")
             ));
         }
