@@ -16,6 +16,7 @@ use notify_trace_common::queues::QueueLength;
 use zerocopy::FromBytes as _;
 
 use crate::probe::btf::Btf;
+use crate::probe::error::missing_capabilities;
 use crate::probe::load::KERNEL_BTF;
 use crate::probe::offsets;
 
@@ -49,6 +50,13 @@ impl QueueLengths {
     /// # Errors
     /// If the kernel has no BTF, no such iterator, or does not let us.
     pub fn load() -> Result<Self> {
+        // Without them, what comes back says little of the cause.
+        let status = std::fs::read_to_string("/proc/self/status")
+            .context("cannot read /proc/self/status")?;
+        let missing = missing_capabilities(&status);
+        if !missing.is_empty() {
+            bail!("missing {}", missing.join(", "));
+        }
         let bytes =
             std::fs::read(KERNEL_BTF).with_context(|| format!("cannot read {KERNEL_BTF}"))?;
         let btf = Btf::parse(&bytes).with_context(|| format!("cannot parse {KERNEL_BTF}"))?;

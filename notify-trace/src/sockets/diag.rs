@@ -67,6 +67,9 @@ pub fn bound_sockets() -> Result<Vec<Bound>> {
         match parse(answer, &mut sockets) {
             Part::More => {}
             Part::End => return Ok(sockets),
+            Part::Refused(Errno::NOENT) => {
+                return Err(Errno::NOENT).context("the kernel has no unix_diag (CONFIG_UNIX_DIAG)");
+            }
             Part::Refused(error) => {
                 return Err(error).context("NETLINK_SOCK_DIAG does not list unix sockets");
             }

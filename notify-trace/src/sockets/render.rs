@@ -251,7 +251,7 @@ fn frame(report: &Report) -> Vec<String> {
     for namespace in &report.network_namespaces {
         lines.extend(namespace.no_diag.as_ref().map(|reason| {
             format!(
-                "network namespace {}: no queues, users and files: {}",
+                "network namespace {}: no users and no sizes of datagrams: {}",
                 namespace.inode,
                 escape_field(reason.as_bytes())
             )

@@ -133,7 +133,7 @@ WATCHDOG_USEC without NOTIFY_SOCKET: nowhere to send to
 
 # 1 notify socket, 1 value of NOTIFY_SOCKET without one, 1 network namespace entered
 # skipped network namespace 4026532000 of process 600: setns(2) is refused
-# network namespace 4026531840: no queues, users and files: ENOENT
+# network namespace 4026531840: no users and no sizes of datagrams: ENOENT
 # the environment of 1 process may not be read (that takes CAP_SYS_PTRACE)
 # the open sockets of 2 processes may not be read (that takes CAP_SYS_PTRACE)
 # this is not the host's pid namespace
