@@ -32,6 +32,8 @@ pub mod escape;
 
 pub mod who;
 
+pub mod words;
+
 pub mod sink;
 
 pub mod tally;

@@ -19,6 +19,9 @@ const FILE_MAX: u64 = 65_536;
 /// `/proc/PID/stat` counts in hundredths of a second (`USER_HZ`, `include/uapi/asm-generic/param.h`).
 const NS_PER_TICK: u64 = 10_000_000;
 
+/// `include/linux/sched.h`.
+const PF_EXITING: u64 = 4;
+
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -34,15 +37,22 @@ pub struct Facts {
 #[must_use]
 pub fn read(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Facts> {
     let folder = proc.join(pid.to_string());
-    let facts = Facts {
+    let mut facts = Facts {
         executable: std::fs::read_link(folder.join("exe"))
             .ok()
             .map(|path| Blob(path.into_os_string().into_vec())),
-        command_line: words(&bytes(&folder.join("cmdline"), COMMAND_LINE_MAX)),
+        command_line: Vec::new(),
         cgroups: bytes(&folder.join("cgroup"), FILE_MAX),
     };
-    let stat = bytes(&folder.join("stat"), FILE_MAX);
-    (start_ticks(&stat)? == start_boottime_ns / NS_PER_TICK).then_some(facts)
+    let command_line = bytes(&folder.join("cmdline"), COMMAND_LINE_MAX);
+    let stat = Stat::parse(&bytes(&folder.join("stat"), FILE_MAX))?;
+    if stat.start_ticks != start_boottime_ns / NS_PER_TICK {
+        return None;
+    }
+    if stat.may_have_all_of(&command_line) {
+        facts.command_line = words(&command_line);
+    }
+    Some(facts)
 }
 
 /// At most `most` bytes of a file; none if it can't be read.
@@ -65,11 +75,31 @@ fn words(command_line: &[u8]) -> Vec<Blob> {
         .collect()
 }
 
-/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)); the name in field 2 may hold anything.
-fn start_ticks(stat: &[u8]) -> Option<u64> {
-    let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let rest = std::str::from_utf8(stat.get(behind_name..)?).ok()?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+/// Fields of `/proc/PID/stat` (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    is_exiting: bool,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// The name in field 2 may hold anything.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let behind_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let rest = std::str::from_utf8(stat.get(behind_name..)?).ok()?;
+        let field = |number: usize| rest.split_whitespace().nth(number - 3);
+        let flags: u64 = field(9)?.parse().ok()?;
+        Some(Self {
+            is_exiting: flags & PF_EXITING != 0,
+            start_ticks: field(22)?.parse().ok()?,
+        })
+    }
+
+    /// The memory that holds the command line goes piece by piece when a process exits; then what
+    /// was read is all of it only if it ends as it should.
+    fn may_have_all_of(self, command_line: &[u8]) -> bool {
+        !self.is_exiting || command_line.ends_with(b"\0")
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +111,7 @@ mod tests {
         let proc = Path::new("/proc");
         let pid = std::process::id();
         let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("readable");
-        let start_ns = start_ticks(&stat).expect("a start") * NS_PER_TICK + 1234;
+        let start_ns = Stat::parse(&stat).expect("a start").start_ticks * NS_PER_TICK + 1234;
         let facts = read(proc, pid, start_ns).expect("it runs");
         let own = std::env::current_exe().expect("a path");
         assert_eq!(facts.executable, Some(Blob::from(&*own.to_string_lossy())));
@@ -111,8 +141,23 @@ mod tests {
         for field in 4..=22 {
             stat.extend_from_slice(format!(" {field}").as_bytes());
         }
-        assert_eq!(start_ticks(&stat), Some(22));
-        assert_eq!(start_ticks(b"7 (x) S 1"), None);
-        assert_eq!(start_ticks(b""), None);
+        let expected = Stat {
+            is_exiting: false,
+            start_ticks: 22,
+        };
+        assert_eq!(Stat::parse(&stat), Some(expected));
+        assert_eq!(Stat::parse(b"7 (x) S 1"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn the_command_line_of_an_exiting_process_may_be_a_piece() {
+        let stat = |is_exiting| Stat {
+            is_exiting,
+            start_ticks: 1,
+        };
+        assert!(stat(false).may_have_all_of(b"retitled"));
+        assert!(stat(true).may_have_all_of(b"sh\0-c\0"));
+        assert!(!stat(true).may_have_all_of(b"sh\0-"));
     }
 }

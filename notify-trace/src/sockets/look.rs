@@ -15,6 +15,7 @@ use super::{
     FORMAT_VERSION, NetworkNamespace, Owner, Process, Report, Skipped, Socket, Unresolved,
     Watchdog, processes, tree,
 };
+use crate::enrich::runtime::Names;
 use crate::event::{Address, Blob};
 use crate::probe::queue_lengths::QueueLengths;
 use crate::select::{ENVIRONMENT, Rules};
@@ -47,7 +48,7 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
     let is_all = unreadable.network_namespaces == 0 && looks.iter().all(|it| it.listed.is_some());
     let scene = Scene::new(proc, &all, &looks);
     let aims = scene.aims(proc, rules, rules_only, is_all);
-    Ok(Report {
+    let mut report = Report {
         format_version: FORMAT_VERSION,
         time,
         rules: rules.describe().collect(),
@@ -62,7 +63,12 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
         skipped: looks.iter().filter_map(skipped).collect(),
         unreadable,
         warnings,
-    })
+    };
+    let mut names = Names::new(proc);
+    for attribution in report.attributions() {
+        names.name(attribution);
+    }
+    Ok(report)
 }
 
 fn namespace(look: &Look) -> NetworkNamespace {
@@ -299,7 +305,7 @@ fn owner(process: &processes::Process) -> Owner {
     Owner {
         pid: process.pid,
         comm: process.comm.clone(),
-        unit: process.unit.clone(),
+        attribution: process.attribution.clone(),
     }
 }
 
@@ -309,7 +315,7 @@ fn place(process: &processes::Process, depth: u32) -> Process {
         parent_pid: process.parent_pid,
         depth,
         comm: process.comm.clone(),
-        unit: process.unit.clone(),
+        attribution: process.attribution.clone(),
         network_namespace: process.network_namespace,
         notify_socket: process.environment.notify_socket.clone().map(Blob),
         watchdog: watchdog(process),

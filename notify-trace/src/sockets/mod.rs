@@ -5,9 +5,9 @@
 //!                                      └─ table ─┘               files ─┘
 //! ```
 //!
-//! Nothing is attached to what others call and nothing is changed; what may not be seen is said. This module owns the
-//! report's types, whose serde names are the format that `docs/sockets.md` describes; `look` makes
-//! one of them, of one moment that lasts as long as the look does.
+//! Nothing is attached to what others call and nothing is changed; what may not be seen is said. This
+//! module owns the report's types, whose serde names are the format that `docs/sockets.md` describes;
+//! `look` makes one of them, of one moment that lasts as long as the look does.
 
 pub mod bound;
 pub mod diag;
@@ -23,7 +23,7 @@ pub mod tree;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Address, Blob, SocketRule};
+use crate::event::{Address, Attribution, Blob, SocketRule};
 use matching::Reason;
 
 /// Version of the format. Within one version fields are only added.
@@ -52,6 +52,29 @@ pub struct Report {
     pub unreadable: Unreadable,
     /// What else limits the view, each a sentence.
     pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Where the processes of the report belong.
+    fn attributions(&mut self) -> impl Iterator<Item = &mut Attribution> {
+        let Self {
+            sockets,
+            unresolved,
+            without_socket,
+            ..
+        } = self;
+        let of_sockets = sockets.iter_mut().flat_map(|socket| {
+            let owners = socket.owners.iter_mut().map(|it| &mut it.attribution);
+            let processes = socket.processes.iter_mut().map(|it| &mut it.attribution);
+            owners.chain(processes)
+        });
+        let others = unresolved
+            .iter_mut()
+            .flat_map(|it| &mut it.processes)
+            .chain(without_socket)
+            .map(|process| &mut process.attribution);
+        of_sockets.chain(others).flatten()
+    }
 }
 
 /// A notify socket.
@@ -90,9 +113,9 @@ pub struct Owner {
     pub pid: u32,
     /// Its `comm`.
     pub comm: Blob,
-    /// Its unit.
+    /// Where it belongs, by its cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<Blob>,
+    pub attribution: Option<Attribution>,
 }
 
 /// A process that was given a notify socket or a watchdog.
@@ -106,9 +129,9 @@ pub struct Process {
     pub depth: u32,
     /// Its `comm`.
     pub comm: Blob,
-    /// Its unit.
+    /// Where it belongs, by its cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<Blob>,
+    pub attribution: Option<Attribution>,
     /// Inode number of its network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_namespace: Option<u64>,

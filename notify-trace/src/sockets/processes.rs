@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::Unreadable;
-use crate::event::Blob;
+use crate::enrich::cgroup;
+use crate::event::{Attribution, Blob};
 
 /// More than `execve(2)` lets a program have by default (a quarter of an 8 MiB stack).
 const ENVIRONMENT_MAX_BYTES: u64 = 4 << 20;
@@ -41,8 +42,8 @@ pub struct Process {
     pub parent_pid: u32,
     /// `comm`.
     pub comm: Blob,
-    /// Its unit, by its cgroup.
-    pub unit: Option<Blob>,
+    /// Where it belongs, by the cgroup that says most.
+    pub attribution: Option<Attribution>,
     /// What it was given.
     pub environment: Environment,
     /// Inode number of its network namespace.
@@ -112,12 +113,12 @@ fn process(proc: &Path, pid: u32, unreadable: &mut Unreadable) -> Option<Process
         let status = read(&file(proc, pid, "status"), FILE_MAX_BYTES).ok()?;
         parse_namespace_pid(&status)
     });
-    let cgroup = read(&file(proc, pid, "cgroup"), FILE_MAX_BYTES).unwrap_or_default();
+    let cgroups = read(&file(proc, pid, "cgroup"), FILE_MAX_BYTES).unwrap_or_default();
     Some(Process {
         pid,
         parent_pid,
         comm: Blob(comm.to_vec()),
-        unit: unit_of(&cgroup),
+        attribution: cgroup::later(&cgroups, None).map(|(_, attribution)| attribution),
         environment,
         network_namespace,
         namespace_pid,
@@ -198,30 +199,6 @@ fn parse_namespace_pid(status: &[u8]) -> Option<u32> {
     numbers.split_whitespace().next_back()?.parse().ok()
 }
 
-/// The unit that a process is in by its `/proc/PID/cgroup`: the last part of the path that is named
-/// like a unit, in the v2 hierarchy or, where that has none, in systemd's own of v1.
-fn unit_of(cgroup: &[u8]) -> Option<Blob> {
-    const KINDS: [&[u8]; 6] = [
-        b".service",
-        b".scope",
-        b".slice",
-        b".socket",
-        b".mount",
-        b".swap",
-    ];
-    let lines = || cgroup.split(|byte| *byte == b'\n');
-    let v2 = lines().find_map(|line| line.strip_prefix(b"0::"));
-    let v1 = lines().find_map(|line| {
-        let (_, rest) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
-        rest.strip_prefix(b":name=systemd:")
-    });
-    [v2, v1].into_iter().flatten().find_map(|path| {
-        path.rsplit(|byte| *byte == b'/')
-            .find(|part| KINDS.iter().any(|kind| part.ends_with(kind)))
-            .map(|part| Blob(part.to_vec()))
-    })
-}
-
 /// Whether an error says that there is nothing (any more), rather than that it is not ours.
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(
@@ -273,28 +250,6 @@ mod tests {
         assert_eq!(socket_inode(b"socket:[17000]"), Some(17000));
         assert_eq!(socket_inode(b"pipe:[17000]"), None);
         assert_eq!(socket_inode(b"/tmp/socket:[1]"), None);
-    }
-
-    #[test]
-    fn the_unit_is_the_innermost_that_is_named_like_one() {
-        for (cgroup, unit) in [
-            (
-                &b"0::/system.slice/nginx.service/worker\n"[..],
-                Some("nginx.service"),
-            ),
-            (
-                b"0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope\n",
-                Some("a.scope"),
-            ),
-            (
-                b"9:name=systemd:/system.slice/b.service\n8:pids:/\n0::/\n",
-                Some("b.service"),
-            ),
-            (b"4:memory:/x.service\n0::/\n", None),
-            (b"", None),
-        ] {
-            assert_eq!(unit_of(cgroup), unit.map(Blob::from));
-        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::matching::{Reason, Value, value};
 use super::{Process, Report, Socket, Source, Unresolved, Watchdog};
 use crate::escape::escape_field;
 use crate::event::{Address, Blob};
-use crate::sink::text::words;
+use crate::who::who;
+use crate::words;
 
 /// Levels of a tree that are drawn; deeper ones stand below the last of them.
 const LEVELS: usize = 12;
@@ -89,8 +90,8 @@ fn socket_lines(socket: &Socket) -> Vec<String> {
     for (number, process) in socket.owners.iter().enumerate() {
         let lead = if number == 0 { "owner " } else { "and " };
         let name = name(&process.comm, process.pid);
-        owner.push(match &process.unit {
-            Some(unit) => format!("{lead}{name} {}", escape_field(&unit.0)),
+        owner.push(match process.attribution.as_ref().and_then(who) {
+            Some(who) => format!("{lead}{name} {who}"),
             None => format!("{lead}{name}"),
         });
     }
@@ -175,12 +176,7 @@ fn tree(processes: &[Process], implied: Option<&Blob>) -> Vec<String> {
 
 fn described(process: &Process, implied: Option<&Blob>) -> String {
     let mut parts = vec![name(&process.comm, process.pid)];
-    parts.extend(
-        process
-            .unit
-            .iter()
-            .map(|unit| escape_field(&unit.0).to_string()),
-    );
+    parts.extend(process.attribution.as_ref().and_then(who));
     let value = process.notify_socket.as_ref();
     parts.extend(
         value

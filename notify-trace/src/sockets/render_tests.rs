@@ -2,7 +2,18 @@
 
 use super::super::{FORMAT_VERSION, NetworkNamespace, Owner, Skipped, Unreadable};
 use super::*;
-use crate::event::SocketRule;
+use crate::event::{Attribution, SocketRule, Unit};
+
+fn of_unit(name: &str) -> Attribution {
+    Attribution {
+        unit: Some(Unit {
+            name: name.to_owned(),
+            template: None,
+            instance: None,
+        }),
+        ..Attribution::default()
+    }
+}
 
 fn process(pid: u32, depth: u32, value: Option<&str>) -> Process {
     Process {
@@ -10,7 +21,7 @@ fn process(pid: u32, depth: u32, value: Option<&str>) -> Process {
         parent_pid: 1,
         depth,
         comm: Blob::from("worker"),
-        unit: Some(Blob::from("app.service")),
+        attribution: Some(of_unit("app.service")),
         network_namespace: Some(4_026_531_840),
         notify_socket: value.map(Blob::from),
         watchdog: None,
@@ -64,7 +75,7 @@ fn report() -> Report {
             owners: vec![Owner {
                 pid: 1,
                 comm: Blob::from("systemd"),
-                unit: Some(Blob::from("init.scope")),
+                attribution: Some(of_unit("init.scope")),
             }],
             processes,
         }],
@@ -161,11 +172,11 @@ fn names_that_would_act_on_a_terminal_are_harmless() {
     report.sockets[0].address = Address(evil.as_bytes().to_vec());
     report.sockets[0].rule = Some(evil.to_owned());
     report.sockets[0].owners[0].comm = Blob::from(evil);
-    report.sockets[0].owners[0].unit = Some(Blob::from(evil));
+    report.sockets[0].owners[0].attribution = Some(of_unit(evil));
     report.sockets[0].processes[0].comm = Blob::from(evil);
     report.sockets[0].processes[0].notify_socket = Some(Blob::from(evil));
     report.unresolved[0].notify_socket = Blob::from(evil);
-    report.without_socket[0].unit = Some(Blob::from(evil));
+    report.without_socket[0].attribution = Some(of_unit(evil));
     report.skipped[0].reason = evil.to_owned();
     let lines = text(&report, None);
     let is_harmless = |c: char| c == '\n' || !crate::escape::is_dangerous(c);
@@ -220,7 +231,10 @@ fn the_description_of_the_format_has_every_field() {
             serde_json::Value::Object(fields) => {
                 for (name, value) in fields {
                     found.push(name.clone());
-                    names(value, found);
+                    // That is described with the events.
+                    if name != "attribution" {
+                        names(value, found);
+                    }
                 }
             }
             serde_json::Value::Array(values) => values.iter().for_each(|it| names(it, found)),

@@ -6,7 +6,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Alone, places::CONTAINER, selection::compare};
+use super::{Alone, selection::compare};
+
 use crate::{
     pipe::until,
     play::{SLICE, play},
@@ -17,6 +18,9 @@ use crate::{
     truth::Truth,
     verify::Problems,
 };
+
+/// An id that docker's state is written for.
+const NAMED: &str = "7f76e495864f2ec6f05be687d1375e2754b1ffc6265b4f7fae497aad46952205";
 
 /// A sender whose process and cgroup are gone at once, and whose pid then is another's; all before
 /// the agent may look.
@@ -111,9 +115,9 @@ pub fn in_a_v1_hierarchy(stage: &mut Stage) -> Result<()> {
     let hierarchy = stage.dir.join("v1");
     fs::create_dir(&hierarchy).context("no folder for the hierarchy")?;
     mount_with("cgroup", "none,name=systemd", &hierarchy).context("no v1 hierarchy")?;
-    let container = hierarchy.join(format!("docker/{CONTAINER}"));
+    let container = hierarchy.join(format!("docker/{NAMED}"));
     fs::create_dir_all(&container).context("no cgroup in the v1 hierarchy")?;
-    let state = format!("/var/lib/docker/containers/{CONTAINER}");
+    let state = format!("/var/lib/docker/containers/{NAMED}");
     fs::create_dir_all(&state)
         .and_then(|()| fs::write(format!("{state}/config.v2.json"), r#"{"Name":"/web"}"#))
         .context("could not write docker's state")?;
@@ -126,7 +130,7 @@ pub fn in_a_v1_hierarchy(stage: &mut Stage) -> Result<()> {
         fs::write(container.join("cgroup.procs"), "0").context("could not enter the container")?;
         stage.look_at_self()?;
         stage.belongs(json!({
-            "container": {"id": CONTAINER, "runtime": "docker", "name": "web"},
+            "container": {"id": NAMED, "runtime": "docker", "name": "web"},
             "is_later": true,
         }));
         let socket = datagram_socket()?;
@@ -165,7 +169,7 @@ pub fn a_container_in_a_v1_hierarchy_is_known_later_and_by_its_name(
         .as_ref()
         .and_then(|it| it.later.clone());
     let line = later.and_then(|later| later.cgroup).unwrap_or_default();
-    let path = format!("/docker/{CONTAINER}");
+    let path = format!("/docker/{NAMED}");
     ensure!(
         line == json!({"hierarchy": "name=systemd", "path": path}),
         "the line is {line}"
@@ -200,7 +204,7 @@ const CHOICES: &[Choice] = &[
         it["session"] == "c7"
     }),
     (&["--container", "0f76e"], |it| {
-        it["container"]["id"] == CONTAINER
+        it["container"]["id"] == super::places::CONTAINER
     }),
     (
         &["--container", "deb", "--key", "STATUS", "--comm", "case-*"],

@@ -1,7 +1,7 @@
 //! What is said of a notification besides its payload.
 
-use super::words;
 use crate::event::{Defect, DeliveryState, Notification, PlanName, SendResult, Timing, Unknown};
+use crate::words;
 
 /// A sender that waits no longer isn't said to have been blocked.
 const BLOCKED_NS: u64 = 1_000_000;

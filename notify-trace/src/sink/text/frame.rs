@@ -2,9 +2,9 @@
 
 use jiff::Zoned;
 
-use super::words::count;
 use crate::escape::escape_field;
 use crate::event::{Losses, PlanName, Session, Summary};
+use crate::words::count;
 
 /// What is traced and how, what that can't show, and what is not as one would wish.
 pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {

@@ -5,20 +5,18 @@
 //! through [`escape_field`](crate::escape::escape_field), which leaves no two spaces together, only
 //! assignments contain a `=` outside of quotes, and a part that goes on in a new line is marked: no
 //! sender can write what looks like our own words. `row` and `facts` decide what is said,
-//! `layout` where it stands, `verbose` writes the paragraphs, `frame` what stands around them, `who`
-//! and `words` are the vocabulary, `style` the colours.
+//! `layout` where it stands, `verbose` writes the paragraphs, `frame` what stands around them, `style`
+//! the colours.
 
 mod facts;
 mod frame;
 mod layout;
 mod row;
 mod style;
-mod verbose;
-mod who;
-pub(crate) mod words;
-
 #[cfg(test)]
 mod tests;
+mod verbose;
+mod who;
 
 use std::io::{self, Write};
 
@@ -32,6 +30,7 @@ use self::row::{Row, Rows};
 use self::style::Style;
 use super::Sink;
 use crate::event::Event;
+use crate::words;
 
 /// No line is longer, in characters, where the terminal sets no bound.
 pub const COLUMNS: usize = 2000;

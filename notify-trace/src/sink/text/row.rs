@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::layout::Part;
 use super::style::Style;
-use super::{facts, who, words};
+use super::{facts, who};
 use crate::event::{
     ConnectFailed, DeliveryState, Event, Line, Notification, PlanName, Process, ReceiverClosed,
     Unknown, Update,
 };
 use crate::names::Recent;
+use crate::words;
 
 /// Room for the payload, however much else there is to say.
 pub(super) const PAYLOAD_COLUMNS: usize = 200;

@@ -1,13 +1,14 @@
 //! Every fact of an event, one after the other. Structs are taken apart in full, so that a new field
 //! can't be forgotten here.
 
-use super::{facts, words};
+use super::facts;
 use crate::escape::{escape, escape_field};
 use crate::event::{
     Attribution, Blob, ConnectFailed, Container, Delivery, Event, Later, LaterCgroup, Notification,
     Pod, Process, Qos, Receiver, ReceiverClosed, SendResult, Timing, Unit, Update,
 };
 use crate::who::unit;
+use crate::words;
 
 /// Cells in front of a fact.
 pub(super) const INDENT: usize = 16;

@@ -1,9 +1,9 @@
 //! Who a process is, and how that stands out: else its cgroup.
 
 use super::style::Style;
-use super::words;
 use crate::escape::escape_field;
 use crate::event::Process;
+use crate::words;
 
 /// Most characters of a cgroup's path.
 const PATH_COLUMNS: usize = 300;

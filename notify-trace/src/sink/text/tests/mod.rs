@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::{Blob, Line, Notification};
+use crate::words;
 
 /// A delivered notification; fields of `changes` replace its own, `null` removes one.
 fn send(changes: &Value) -> Event {

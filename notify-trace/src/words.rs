@@ -1,4 +1,4 @@
-//! The vocabulary of the text output.
+//! The vocabulary that all texts share. Whatever comes from outside is made safe here.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -9,12 +9,14 @@ use crate::event::{
 };
 
 /// `comm[pid]`.
-pub(super) fn name(process: &Process) -> String {
+#[must_use]
+pub fn name(process: &Process) -> String {
     format!("{}[{}]", escape_field(&process.comm.0), process.pid)
 }
 
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.
-pub(crate) fn address(address: &Address) -> String {
+#[must_use]
+pub fn address(address: &Address) -> String {
     match address.0.as_slice() {
         [] => "(unnamed)".to_owned(),
         [0, name @ ..] => format!("@{}", escape_field(name)),
@@ -25,7 +27,8 @@ pub(crate) fn address(address: &Address) -> String {
 }
 
 /// `/run/notify/notify.sock (bound as /proc/self/fd/9/notify/notify.sock)`.
-pub(super) fn target(notification: &Notification) -> String {
+#[must_use]
+pub fn target(notification: &Notification) -> String {
     let wanted = notification.destination.as_ref().map(|to| &to.address);
     let bound = notification
         .receiver
@@ -44,7 +47,8 @@ pub(super) fn target(notification: &Notification) -> String {
 }
 
 /// A socket by its address or, without one, by its number.
-pub(super) fn socket(receiver: &Receiver) -> String {
+#[must_use]
+pub fn socket(receiver: &Receiver) -> String {
     match &receiver.address {
         Some(it) => address(it),
         None => format!("socket:[{}]", receiver.inode),
@@ -52,7 +56,8 @@ pub(super) fn socket(receiver: &Receiver) -> String {
 }
 
 /// A line of a payload: an assignment as it is, another line in quotes, an empty one not at all.
-pub(super) fn line(line: &Line) -> Option<String> {
+#[must_use]
+pub fn line(line: &Line) -> Option<String> {
     match line {
         Line::Assignment { key, value } => Some(format!(
             "{}={}",
@@ -75,7 +80,8 @@ pub(super) fn line(line: &Line) -> Option<String> {
 }
 
 /// A time span, in the unit that suits it.
-pub(crate) fn duration(ns: u64) -> String {
+#[must_use]
+pub fn duration(ns: u64) -> String {
     let tenths = |ns: u64, unit: u64| format!("{}.{}", ns / unit, ns % unit * 10 / unit);
     match ns {
         0..1_000 => "<1 µs".to_owned(),
@@ -91,25 +97,30 @@ pub(crate) fn duration(ns: u64) -> String {
 }
 
 /// `ECONNREFUSED`, or the number.
-pub(super) fn errno(error: &Errno) -> String {
+#[must_use]
+pub fn errno(error: &Errno) -> String {
     match &error.name {
         Some(name) => escape_field(name.as_bytes()).to_string(),
         None => format!("errno {}", error.errno),
     }
 }
 
-pub(super) fn credentials(credentials: Credentials) -> String {
+/// `pid 7 uid 0 gid 0`.
+#[must_use]
+pub fn credentials(credentials: Credentials) -> String {
     let Credentials { pid, uid, gid } = credentials;
     format!("pid {pid} uid {uid} gid {gid}")
 }
 
 /// `1 fd`, `2 fds`.
-pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// What became of it.
-pub(super) const fn state(state: DeliveryState) -> &'static str {
+#[must_use]
+pub const fn state(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Delivered => "delivered",
         DeliveryState::Failed => "FAILED",
@@ -121,7 +132,9 @@ pub(super) const fn state(state: DeliveryState) -> &'static str {
     }
 }
 
-pub(super) const fn defect(defect: Defect) -> &'static str {
+/// What a receiver will object to.
+#[must_use]
+pub const fn defect(defect: Defect) -> &'static str {
     match defect {
         Defect::TooLong => "longer than 4096 bytes",
         Defect::EmbeddedNul => "NUL inside",
@@ -132,7 +145,9 @@ pub(super) const fn defect(defect: Defect) -> &'static str {
     }
 }
 
-pub(super) const fn unknown(unknown: Unknown) -> &'static str {
+/// What is not known.
+#[must_use]
+pub const fn unknown(unknown: Unknown) -> &'static str {
     match unknown {
         Unknown::Sender => "sender",
         Unknown::SenderAtThisSend => "sender at this very send",
@@ -149,7 +164,8 @@ pub(super) const fn unknown(unknown: Unknown) -> &'static str {
 }
 
 /// At most `columns` characters; the last one is `…` if there were more.
-pub(crate) fn cut(text: impl Display, columns: usize) -> String {
+#[must_use]
+pub fn cut(text: impl Display, columns: usize) -> String {
     let mut limited = Limited {
         text: String::new(),
         columns,
