@@ -30,7 +30,7 @@ pub struct Recipe {
 pub const TRIXIE: Recipe = Recipe {
     suite: "trixie",
     security: "trixie-security",
-    packages: &["systemd", "systemd-sysv", "udev", "dbus"],
+    packages: &["systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd"],
     without: &[
         "/usr/share/doc/*",
         "/usr/share/man/*",
