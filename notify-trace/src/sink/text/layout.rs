@@ -106,8 +106,17 @@ impl Layout {
 
     /// Text cut to a column, if columns are bounded, and filled up with spaces.
     pub(super) fn column(&self, text: &str, cells: usize) -> String {
+        self.fitted(text, cells, cut_middle)
+    }
+
+    /// The same for `comm[pid]`, of which the pid stays whole.
+    pub(super) fn name_column(&self, name: &str, cells: usize) -> String {
+        self.fitted(name, cells, cut_name)
+    }
+
+    fn fitted(&self, text: &str, cells: usize, cut: fn(&str, usize) -> String) -> String {
         let text = match self.width {
-            Some(_) => cut_middle(text, cells),
+            Some(_) => cut(text, cells),
             None => text.to_owned(),
         };
         let used = text.width();
@@ -127,6 +136,17 @@ pub(super) fn cut_middle(text: &str, cells: usize) -> String {
     format!("{front}…{back}")
 }
 
+/// At most so many cells of `comm[pid]`: the pid is what one goes on with.
+fn cut_name(name: &str, cells: usize) -> String {
+    let pid = name.rfind('[').map_or("", |at| &name[at..]);
+    let room = cells.saturating_sub(pid.width());
+    if name.width() <= cells || room < 2 || pid.is_empty() {
+        return cut_middle(name, cells);
+    }
+    let comm = take(name.chars(), room - 1);
+    format!("{comm}…{pid}")
+}
+
 /// As many characters as fit into so many cells.
 fn take(characters: impl Iterator<Item = char>, cells: usize) -> String {
     let mut left = cells;
@@ -140,7 +160,7 @@ fn take(characters: impl Iterator<Item = char>, cells: usize) -> String {
 
 /// Stands before a line that continues the part above it, so that no value can pretend, by its
 /// length, to be a part of its own.
-const CONTINUED: &str = "┆ ";
+pub(super) const CONTINUED: &str = "┆ ";
 
 /// A part of a line, with what makes it stand out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,6 +275,14 @@ mod tests {
         assert_eq!(cut_middle("systemd-journald.service", 12), "system…rvice");
         assert_eq!(cut_middle("short", 12), "short");
         assert_eq!(cut_middle("世界世界世界", 7), "世…界");
+    }
+
+    #[test]
+    fn a_pid_stays_whole() {
+        assert_eq!(cut_name("systemd-journal[218]", 17), "systemd-jou…[218]");
+        assert_eq!(cut_name("python3[17332]", 11), "pyt…[17332]");
+        assert_eq!(cut_name("python3[17332]", 8), "pyth…32]");
+        assert_eq!(cut_name("?", 3), "?");
     }
 
     #[test]

@@ -184,13 +184,14 @@ impl<W: Write> Text<W> {
             text,
             style: Style::Quiet,
         };
-        for line in wrap(vec![part], cells) {
-            for part in line {
-                let line = part
-                    .style
-                    .paint(&format!("# {}", part.text), self.options.is_coloured);
-                writeln!(self.out, "{line}")?;
-            }
+        for part in wrap(vec![part], cells).into_iter().flatten() {
+            // These are our own words, so nobody can make a line of them look like another.
+            let text = match part.text.strip_prefix(layout::CONTINUED) {
+                Some(rest) => format!("#   {rest}"),
+                None => format!("# {}", part.text),
+            };
+            let line = part.style.paint(&text, self.options.is_coloured);
+            writeln!(self.out, "{line}")?;
         }
         Ok(())
     }
@@ -223,9 +224,10 @@ impl<W: Write> Text<W> {
         let paint = |style: Style, text: &str| style.paint(text, is_coloured);
         let fate = paint(row.fate.1, &format!("{:>FATE$}", row.fate.0));
         let who = paint(row.who.1, &layout.column(&row.who.0, layout.who));
-        let sender = layout.column(&row.sender, layout.sender);
+        let sender = layout.name_column(&row.sender, layout.sender);
         let (arrow, receiver) = match &row.receiver {
-            Some(receiver) => ("→", layout.column(receiver, layout.receiver)),
+            Some(receiver) if row.is_address => ("→", layout.column(receiver, layout.receiver)),
+            Some(receiver) => ("→", layout.name_column(receiver, layout.receiver)),
             None => (" ", layout.column("", layout.receiver)),
         };
         let head = [time, fate, who, format!("{sender} {arrow} {receiver}")].join(GAP);
