@@ -1,4 +1,4 @@
-//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test | bench`.
+//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test | bench | assets`.
 //!
 //! Owns the command line and the exit code; every verb is a module of its own:
 //!

@@ -14,8 +14,9 @@ use crate::cli::exit::Exit;
 use crate::cli::output::create;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
-use crate::probe::{environment, self_test};
+use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
+use crate::sockets::environment;
 
 /// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
 const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -39,7 +40,7 @@ pub fn run(args: &TraceArgs) -> Result<Exit> {
 
 /// Turns what the user typed into what to do; opens nothing.
 fn settings(args: &TraceArgs) -> Result<Settings> {
-    environment::require_host_pids(Path::new(environment::PID_NAMESPACE))?;
+    pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE))?;
     let mut rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
     let warnings = if args.only_socket.is_empty() {
         environment::add_sockets(&mut rules, Path::new("/proc"))

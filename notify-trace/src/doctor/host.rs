@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::probe::environment;
 use crate::probe::error::missing_capabilities;
+use crate::probe::pid_namespace;
 
 /// The text of a file, or why it can't be read: the path and the error.
 pub type Text = Result<String, String>;
@@ -69,8 +69,10 @@ impl Host {
                 .map(|setting| read(&format!("/proc/sys/{setting}")))
                 .collect(),
             memlock_bytes: [memlock.current, memlock.maximum],
-            pid_namespace: environment::require_host_pids(Path::new(environment::PID_NAMESPACE))
-                .map_err(|error| format!("{error:#}")),
+            pid_namespace: pid_namespace::require_host_pids(Path::new(
+                pid_namespace::PID_NAMESPACE,
+            ))
+            .map_err(|error| format!("{error:#}")),
         }
     }
 

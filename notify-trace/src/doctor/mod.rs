@@ -31,8 +31,9 @@ use crate::probe::error::AttachError;
 use crate::probe::load::{self, LoadOptions};
 use crate::probe::refusal::Refusal;
 use crate::probe::start::{OPEN_RINGS, start};
-use crate::probe::{environment, self_test};
+use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
+use crate::sockets::environment;
 
 /// Version of the JSON document. Within one, fields and values are only added.
 pub const FORMAT_VERSION: u32 = 1;
@@ -156,7 +157,7 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
         Err(error) => Err(Refusal::of(&error.into())),
     };
     let mut outcome = Outcome::default();
-    let refusal = match environment::require_host_pids(Path::new(environment::PID_NAMESPACE)) {
+    let refusal = match pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE)) {
         Err(error) => Some(error),
         Ok(()) => match start(&options, &rules, RING_BYTES).await {
             Err(error) => Some(error),

@@ -4,19 +4,18 @@
 //! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
-//! the kernel's answer to a program in words, `environment` finds the notify sockets that running
-//! processes were given, and tells whether this is the host's pid namespace. `queue_lengths` is an
-//! object of its own, for the verb `sockets`.
+//! the kernel's answer to a program in words, `pid_namespace` tells whether pids are the host's.
+//! `queue_lengths` is an object of its own, for the verb `sockets`.
 
 pub mod attach;
 pub mod attached;
 pub mod btf;
-pub mod environment;
 pub mod error;
 #[cfg(feature = "kernel-log")]
 pub mod kernel_log;
 pub mod load;
 pub mod offsets;
+pub mod pid_namespace;
 pub mod plan;
 pub mod queue_lengths;
 pub mod refusal;

@@ -1,7 +1,6 @@
 //! The look itself: reads what there is, and puts the report together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -17,11 +16,9 @@ use super::{
 };
 use crate::enrich::runtime::Names;
 use crate::event::{Address, Blob};
+use crate::probe::pid_namespace::is_hosts;
 use crate::probe::queue_lengths::QueueLengths;
 use crate::select::{ENVIRONMENT, Rules};
-
-/// Inode number of the initial pid namespace: `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
-const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Looks at the host. With `rules_only`, sockets and values of `NOTIFY_SOCKET` that no rule selects
 /// are left out.
@@ -90,8 +87,8 @@ fn skipped(look: &Look) -> Option<Skipped> {
 }
 
 fn pid_namespace_warning(proc: &Path) -> Option<String> {
-    let inode = std::fs::metadata(proc.join("self/ns/pid")).ok()?.ino();
-    (inode != INITIAL_PID_NAMESPACE).then(|| {
+    let is_hosts = is_hosts(&proc.join("self/ns/pid")).ok()?;
+    (!is_hosts).then(|| {
         "this is not the host's pid namespace: processes outside of it, and what they have, are \
          not seen"
             .to_owned()

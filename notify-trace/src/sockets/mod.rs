@@ -11,6 +11,7 @@
 
 pub mod bound;
 pub mod diag;
+pub mod environment;
 pub mod files;
 pub mod look;
 pub mod matching;

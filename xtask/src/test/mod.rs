@@ -3,6 +3,7 @@
 //! Owns the order and the exit code. The first quick step that fails ends the run; kernels are all
 //! tried and reported together.
 
+mod boot;
 mod checks;
 mod matrix;
 mod systemd;
@@ -12,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use self::matrix::{Boot, Selection};
+use self::boot::{Boot, Selection};
 use crate::{
     agent,
     setup::{self, Need},
@@ -22,7 +23,7 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only these boots of the VM tests, such as 6.12 or 6.12-preempt (repeatable)
-    #[arg(long, value_name = "NAME", value_parser = matrix::boot)]
+    #[arg(long, value_name = "NAME", value_parser = boot::boot)]
     kernel: Vec<Boot>,
     /// Only this plan of hooks; the guest goes through all of them by default
     #[arg(long)]

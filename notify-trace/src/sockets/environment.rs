@@ -2,24 +2,14 @@
 //!
 //! A socket that no rule selects by name is looked up in its process's own network namespace
 //! (`/proc/PID/net/unix`) and selected by inode number; one that can't be found is named in a
-//! warning. Processes that start later are covered by the rules alone. Also: whether pids here are
-//! the host's.
+//! warning. Processes that start later are covered by the rules alone.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-
+use super::{processes, table};
 use crate::event::Address;
 use crate::select::{ENVIRONMENT, Rules};
-use crate::sockets::{processes, table};
-
-/// Where a process's pid namespace shows: the inode number of what this leads to.
-pub const PID_NAMESPACE: &str = "/proc/self/ns/pid";
-
-/// Inode number of the initial pid namespace: `PROC_PID_INIT_INO`, `include/linux/proc_ns.h`.
-const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Adds the sockets found to the rules; answers a warning for each that stays unselected.
 pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
@@ -40,24 +30,6 @@ pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// In a pid namespace of its own, the program would not recognise itself, nor any process that the
-/// kernel side names.
-///
-/// # Errors
-/// If it is another one, with what helps; if it can't be looked at.
-pub fn require_host_pids(namespace: &Path) -> Result<()> {
-    let inode = std::fs::metadata(namespace)
-        .with_context(|| format!("cannot look at {}; is /proc mounted?", namespace.display()))?
-        .ino();
-    if inode != INITIAL_PID_NAMESPACE {
-        bail!(
-            "this is not the host's pid namespace, so no process could be told from another; run \
-             it on the host, or in a container with the host's (--pid=host, hostPID: true)"
-        );
-    }
-    Ok(())
 }
 
 /// Each distinct value of `NOTIFY_SOCKET` that is a unix socket's, with one process that has it.
@@ -91,11 +63,5 @@ mod tests {
         assert_eq!(spelling(b"@x".to_vec()).as_deref(), Some("@x"));
         assert_eq!(spelling(b"vsock:2:1".to_vec()), None);
         assert_eq!(spelling(b"/run/\xff".to_vec()), None);
-    }
-
-    #[test]
-    fn another_pid_namespace_is_refused_with_advice() {
-        let error = require_host_pids(Path::new("/")).unwrap_err().to_string();
-        assert!(error.contains("hostPID"), "{error}");
     }
 }

@@ -1,0 +1,287 @@
+//! One boot of the matrix: which kernel, how it is booted, and what its guest says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::systemd;
+use crate::{
+    cache::Cache,
+    vm::{
+        image,
+        initramfs::Initramfs,
+        kernel::{Kernel, TRIXIE},
+        qemu::{self, End, Guest},
+        verdict::{Counts, NoVerdict, verdict},
+    },
+};
+
+const DEADLINE: Duration = Duration::from_secs(600);
+const MEMORY: u32 = 1024;
+/// Boots under emulation with several threads die now and then before init runs, in the kernel's
+/// own clock code; so often such a boot is tried.
+const TRIES: usize = 3;
+/// Tells the guest which plan to test.
+const PLAN_WORD: &str = "notify-trace.plan=";
+
+/// One way of booting one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// What it is called.
+    pub name: &'static str,
+    /// Which kernel.
+    pub series: &'static str,
+    words: &'static [&'static str],
+    cpus: u32,
+    /// systemd is process 1, on a disk with a small Debian.
+    has_systemd: bool,
+}
+
+/// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
+/// everywhere, with many CPUs, and with systemd, in the plan that is chosen there.
+pub const BOOTS: [Boot; 7] = [
+    Boot {
+        name: "5.10",
+        series: "5.10",
+        words: &[],
+        cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.1",
+        series: "6.1",
+        words: &[],
+        cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.12",
+        series: TRIXIE.name,
+        words: &["notify-trace.flood=1"],
+        cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.12-preempt",
+        series: TRIXIE.name,
+        words: &["preempt=full", "notify-trace.plan=auto"],
+        cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.12-16cpus",
+        series: TRIXIE.name,
+        words: &["notify-trace.plan=auto"],
+        cpus: 16,
+        has_systemd: false,
+    },
+    Boot {
+        name: "7",
+        series: "7",
+        words: &[],
+        cpus: 2,
+        has_systemd: false,
+    },
+    Boot {
+        name: "6.12-systemd",
+        series: TRIXIE.name,
+        words: systemd::WORDS,
+        cpus: 2,
+        has_systemd: true,
+    },
+];
+
+/// What of the matrix is to run.
+#[derive(Debug)]
+pub struct Selection<'a> {
+    /// These boots; all when empty.
+    pub boots: &'a [Boot],
+    /// Only this plan.
+    pub plan: Option<&'a str>,
+    /// Only tests with this in their name.
+    pub only: Option<&'a str>,
+    /// Fetch newer kernels.
+    pub refresh: bool,
+}
+
+/// Looks a boot up by its name, for the command line.
+pub fn boot(name: &str) -> Result<Boot> {
+    BOOTS
+        .into_iter()
+        .find(|boot| boot.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = BOOTS.iter().map(|boot| boot.name).collect();
+            anyhow!("choose of {}", names.join(", "))
+        })
+}
+
+/// A boot with all that it needs.
+pub struct Try<'a> {
+    boot: &'a Boot,
+    kernel: &'a Kernel,
+    initramfs: PathBuf,
+    disk: Option<PathBuf>,
+    log: &'a Path,
+    selection: &'a Selection<'a>,
+}
+
+impl<'a> Try<'a> {
+    /// Makes ready what the guest starts from.
+    pub fn prepare(
+        cache: &Cache,
+        boot: &'a Boot,
+        kernel: &'a Kernel,
+        binaries: &Path,
+        log: &'a Path,
+        selection: &'a Selection<'a>,
+    ) -> Result<Self> {
+        let (archive, disk) = if boot.has_systemd {
+            let image = image::get(cache, &image::TRIXIE)?;
+            (systemd::initramfs(kernel, binaries)?, Some(image))
+        } else {
+            let mut archive = Initramfs::new()?;
+            archive.copy("init", &binaries.join("notify-trace-tests"))?;
+            archive.copy("notify-trace", &binaries.join("notify-trace"))?;
+            (archive, None)
+        };
+        let initramfs = log.with_extension("cpio");
+        archive.write(&initramfs)?;
+        Ok(Self {
+            boot,
+            kernel,
+            initramfs,
+            disk,
+            log,
+            selection,
+        })
+    }
+
+    /// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
+    pub fn boot(&self) -> Result<Counts> {
+        for _ in 1..TRIES {
+            let result = self.once();
+            let text = fs::read_to_string(self.log).unwrap_or_default();
+            if result.is_ok() || !died_before_init(&text) {
+                return result;
+            }
+            eprintln!(
+                "── {}: the kernel died before init ran; once more",
+                self.boot.name
+            );
+        }
+        self.once()
+    }
+
+    fn once(&self) -> Result<Counts> {
+        // So that a failure shows no log of an earlier run.
+        let unwritable = || format!("could not write {}", self.log.display());
+        fs::write(self.log, "").with_context(unwritable)?;
+        let guest = Guest {
+            kernel: &self.kernel.vmlinuz,
+            initramfs: &self.initramfs,
+            words: words(self.boot, self.selection),
+            cpus: self.boot.cpus,
+            memory: MEMORY,
+            disk: self.disk.as_deref(),
+            console_log: None,
+            deadline: DEADLINE,
+        };
+        let mut lines: Vec<String> = Vec::new();
+        let end = qemu::boot(&guest, |line| {
+            if line.starts_with("test ") {
+                println!("{:<13}{line}", self.boot.name);
+            }
+            lines.push(line.to_owned());
+            Ok(())
+        });
+        fs::write(self.log, lines.join("\n") + "\n").with_context(unwritable)?;
+        if end? == End::Deadline {
+            return Err(anyhow!("not finished after {} s", DEADLINE.as_secs()));
+        }
+        verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
+    }
+}
+
+/// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
+fn died_before_init(text: &str) -> bool {
+    let has_spoken = text
+        .lines()
+        .any(|line| line.starts_with("test ") || line.starts_with("init: "));
+    !has_spoken && matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)))
+}
+
+fn words(boot: &Boot, selection: &Selection) -> Vec<String> {
+    // The user's choice of a plan wins over the boot's.
+    let is_chosen = |word: &&&str| selection.plan.is_none() || !word.starts_with(PLAN_WORD);
+    let mut words: Vec<String> = boot
+        .words
+        .iter()
+        .filter(is_chosen)
+        .map(|word| (*word).to_owned())
+        .collect();
+    words.extend(selection.plan.map(|plan| format!("{PLAN_WORD}{plan}")));
+    words.extend(
+        selection
+            .only
+            .map(|only| format!("notify-trace.only={only}")),
+    );
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::kernel;
+
+    #[test]
+    fn every_boot_has_a_known_kernel_and_every_kernel_a_boot() {
+        for boot in BOOTS {
+            assert!(kernel::series(boot.series).is_ok(), "{}", boot.name);
+        }
+        for series in kernel::ALL {
+            assert!(
+                BOOTS.iter().any(|boot| boot.series == series.name),
+                "{}",
+                series.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_guest_is_told_plan_and_name_only_when_chosen() {
+        let all = Selection {
+            boots: &[],
+            plan: None,
+            only: None,
+            refresh: false,
+        };
+        assert!(words(&BOOTS[0], &all).is_empty());
+        let some = Selection {
+            plan: Some("full"),
+            only: Some("relay"),
+            ..all
+        };
+        assert_eq!(
+            words(&BOOTS[3], &some),
+            [
+                "preempt=full",
+                "notify-trace.plan=full",
+                "notify-trace.only=relay"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_kernel_that_dies_before_init_is_booted_again() {
+        assert!(died_before_init("booting\n[ 1.5] Oops: int3: 0000 [#1]\n"));
+        assert!(!died_before_init("test a ... ok\n[ 9.5] Oops: int3\n"));
+        assert!(!died_before_init(
+            "init: failure cannot mount\nKernel panic - not syncing: x\n"
+        ));
+        assert!(!died_before_init("booting\n"));
+    }
+}
