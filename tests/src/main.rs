@@ -14,7 +14,7 @@
 //! On a development machine, as root:
 //! `notify-trace-tests --native --agent PATH [--plan NAME] [--only NAME] [--flood]`.
 //!
-//! The same program is the bench's ([`bench`]), because that, too, is static and runs in guests.
+//! The same program is the bench's (`bench`), because that, too, is static and runs in guests.
 
 #![deny(unsafe_code)]
 
