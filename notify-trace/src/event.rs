@@ -164,7 +164,7 @@ pub struct Process {
     /// Where it belongs: what its cgroup's path says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribution: Option<Arc<Attribution>>,
-    /// What `/proc` said of it after the record was read.
+    /// What `/proc` said of it, not at the moment of the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub later: Option<Arc<Later>>,
 }
@@ -241,7 +241,7 @@ pub struct Container {
     /// Who runs it, where the path tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
-    /// Its name, read from the runtime's own state after the record was read.
+    /// Its name, read from the runtime's own state on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The process is not in the container but watches over it: conmon, the monitor of lxc, the
@@ -290,7 +290,7 @@ pub struct Pod {
     /// Its class of service in Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<Qos>,
-    /// Its name, read from the runtime's own state after the record was read.
+    /// Its name, read from the runtime's own state on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its namespace, read likewise.
@@ -311,9 +311,9 @@ pub enum Qos {
     BestEffort,
 }
 
-/// What `/proc` said of a process after the record was read. It is of that very process (pid and
-/// start agree), but of a later moment: it may have executed another program meanwhile, or been
-/// moved.
+/// What `/proc` said of a process. It is of that very process (pid and start agree), but of another
+/// moment than the record, as a rule shortly after: it may have executed another program in between,
+/// or been moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Later {

@@ -63,7 +63,33 @@ fn of_container(container: &Container, is_of: &Attribution) -> String {
     } else {
         ""
     };
-    format!("{by}:{}{monitor}", path.join("/"))
+    let outer = container
+        .outer
+        .as_ref()
+        .map(|outer| format!(" in {}", short(outer)))
+        .unwrap_or_default();
+    // A user's own: whoever has a cgroup may call those below it as a runtime would.
+    let user = is_of
+        .user
+        .filter(|uid| *uid != 0)
+        .map(|uid| format!(" (user {uid})"))
+        .unwrap_or_default();
+    format!("{by}:{}{monitor}{outer}{user}", path.join("/"))
+}
+
+/// A container in a container is told from what it pretends to be by those around it.
+fn short(container: &Container) -> String {
+    let by = container.runtime.map_or("container", runtime);
+    let name = container.name.as_deref().unwrap_or(&container.id);
+    let is_whole = container.name.is_some() || is_named_by_id(container.runtime);
+    let cells = if is_whole { usize::MAX } else { ID_COLUMNS };
+    let name: String = name.chars().take(cells).collect();
+    let outer = container
+        .outer
+        .as_ref()
+        .map(|outer| format!(" in {}", short(outer)))
+        .unwrap_or_default();
+    format!("{by}:{}{outer}", escape_field(name.as_bytes()))
 }
 
 /// Whether ids of this runtime are names that people choose.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cli::args::DoctorArgs;
 use crate::cli::exit::Exit;
 use crate::doctor::{self, Verdict, render};
+use crate::sink::json;
 
 /// Runs the verb.
 ///
@@ -22,13 +23,13 @@ pub fn run(args: &DoctorArgs) -> Result<Exit> {
     let exit = exit(report.verdict, refusal.as_ref());
     report.exit_code = exit.code();
     let text = if args.json {
-        let mut text = serde_json::to_string_pretty(&report).context("cannot write the report")?;
-        text.push('\n');
+        let mut text = Vec::new();
+        json::write_line(&mut text, &report).context("cannot write the report")?;
         text
     } else {
-        render::text(&report, render::COLUMNS)
+        render::text(&report, render::COLUMNS).into_bytes()
     };
-    match io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(&text) {
         // Whoever read it has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit),
         result => result.context("cannot write the report").map(|()| exit),

@@ -111,7 +111,10 @@ impl Host {
 }
 
 fn read(path: &str) -> Text {
-    fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
+    // Mount points may have any bytes in their names.
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .map_err(|error| format!("{path}: {error}"))
 }
 
 /// A value of a `/proc/PID/status` text.

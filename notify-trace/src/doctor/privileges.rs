@@ -175,13 +175,21 @@ fn lockdown(host: &Host, outcome: &Outcome) -> Check {
             None => check(Status::Unknown, &format!("not understood: {text:?}")),
         },
         Err(why) => {
-            let is_mounted = host
-                .mounts()
-                .is_ok_and(|mounts| mounts.iter().any(|mount| mount.kind == "securityfs"));
-            if is_mounted {
+            let is_mounted = host.mounts().is_ok_and(|mounts| {
+                mounts.iter().any(|mount| {
+                    mount.kind == "securityfs"
+                        && LOCKDOWN.strip_prefix(&*mount.at) == Some("/lockdown")
+                })
+            });
+            let is_absent = why.contains("(os error 2)");
+            if is_mounted && is_absent {
                 return check(Status::Ok, "none: the kernel has no lockdown");
             }
-            let check = check(Status::Unknown, why).follows("securityfs is not mounted");
+            let check = check(Status::Unknown, why).follows(if is_mounted {
+                "securityfs is mounted, but the file can't be read"
+            } else {
+                "securityfs is not mounted"
+            });
             let is_suspect =
                 outcome.is_permission && host.lacks_no_capability() && host.pid_namespace.is_ok();
             if is_suspect && outcome.plan.is_none() {
@@ -328,9 +336,16 @@ mod tests {
         assert_eq!(of(Ok("none [integrity] x"), &refused()), Status::Ok);
         assert_eq!(of(Ok("none [confidentiality]"), &refused()), Status::Bad);
         assert_eq!(of(Err("no such file"), &refused()), Status::Unknown);
-        let mut mounted = host_with(Err("no such file"));
-        mounted.mountinfo = Ok("1 2 0:3 / /s rw - securityfs s rw\n".to_owned());
-        assert_eq!(lockdown(&mounted, &refused()).status, Status::Ok);
+        for (at, why, status) in [
+            ("/sys/kernel/security", "x (os error 2)", Status::Ok),
+            // Hidden by a security module, or mounted elsewhere: then it says nothing.
+            ("/sys/kernel/security", "x (os error 13)", Status::Unknown),
+            ("/s", "x (os error 2)", Status::Unknown),
+        ] {
+            let mut mounted = host_with(Err(why));
+            mounted.mountinfo = Ok(format!("1 2 0:3 / {at} rw - securityfs s rw\n"));
+            assert_eq!(lockdown(&mounted, &refused()).status, status, "{at} {why}");
+        }
     }
 
     #[test]

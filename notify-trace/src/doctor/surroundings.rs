@@ -86,7 +86,10 @@ fn cgroup_mode(mounts: &[Mount]) -> Check {
         Cgroups::Hybrid(mount) => ("hybrid (v1, and v2 beside it)", mount),
         Cgroups::Legacy => {
             return check(Status::Limited, "v1 only".to_owned())
-                .follows("the kernel side tells the v2 cgroup of a sender, which says nothing here")
+                .follows(
+                    "the kernel side tells the v2 cgroup of a sender, which says nothing here; \
+                     /proc says it later, for those that are still there",
+                )
                 .advise(&Finding::CgroupLegacy);
         }
         Cgroups::Absent => {
@@ -105,8 +108,9 @@ fn cgroup_mode(mounts: &[Mount]) -> Check {
         check(Status::Ok, found)
     } else {
         check(Status::Info, found).follows(
-            "senders are told by their v2 cgroup: right where the init system keeps services there \
-             too, as systemd does; the root elsewhere",
+            "senders are told by their v2 cgroup, right where the init system keeps services there \
+             too, as systemd does; where it says too little (containers), /proc says it later, for \
+             those that are still there",
         )
     }
 }

@@ -45,12 +45,11 @@ struct Known {
 }
 
 impl Known {
-    /// Whether the container's name was not found: its runtime may write it down a moment later.
-    fn is_nameless(&self) -> bool {
-        self.attribution
-            .as_ref()
-            .and_then(|it| it.container.as_ref())
-            .is_some_and(|container| container.name.is_none())
+    /// Whether the name of its container may be another by now.
+    fn is_stale(&self, now_ns: u64) -> bool {
+        let attribution = self.attribution.as_deref();
+        attribution.is_some_and(|it| it.container.is_some())
+            && now_ns.saturating_sub(self.at_ns) >= LOOK_AGAIN_NS
     }
 }
 
@@ -63,6 +62,20 @@ struct Looked {
     facts: Option<procfs::Facts>,
     /// What follows of it for the cgroup that it was seen in last.
     later: Option<(Option<Vec<u8>>, Told)>,
+}
+
+impl Looked {
+    /// Where only v1 hierarchies say where a process is, no record tells that it was moved.
+    fn follow_moves(&mut self, read: impl FnOnce() -> Option<Vec<u8>>) {
+        let Some(facts) = &mut self.facts else { return };
+        if cgroup::has_v1(&facts.cgroups)
+            && let Some(cgroups) = read()
+            && cgroups != facts.cgroups
+        {
+            facts.cgroups = cgroups;
+            self.later = None;
+        }
+    }
 }
 
 /// What an event says of a process besides its record.
@@ -79,6 +92,8 @@ pub struct Enrich {
     cgroups: Recent<u64, Known>,
     processes: Recent<Identity, Looked>,
     names: Names,
+    /// What `/proc/PID/cgroup` says is not of another cgroup namespace's root.
+    has_hosts_cgroups: bool,
     /// The latest time of a record.
     now_ns: u64,
 }
@@ -92,6 +107,7 @@ impl Enrich {
             cgroups: Recent::new(CGROUPS),
             processes: Recent::new(PROCESSES),
             names: Names::new(proc),
+            has_hosts_cgroups: cgroup::are_hosts(proc),
             now_ns: 0,
         }
     }
@@ -113,12 +129,6 @@ impl Enrich {
 
     fn look_at(&mut self, task: &Task, time_ns: u64) {
         self.now_ns = self.now_ns.max(time_ns);
-        if let Some(known) = self.cgroups.get(&task.cgroup_id)
-            && known.is_nameless()
-            && time_ns.saturating_sub(known.at_ns) >= LOOK_AGAIN_NS
-        {
-            self.cgroups.remove(&task.cgroup_id);
-        }
         // Without its start a process can't be told from the next one with its pid.
         if task.tgid == 0 || task.start_boottime_ns == 0 {
             return;
@@ -127,12 +137,17 @@ impl Enrich {
         let known = self.processes.get_mut(&identity);
         // A process that executes another program gets its name. Other threads choose their own.
         let is_renamed = |known: &Looked| task.tid == task.tgid && known.comm != task.comm;
-        if known.as_ref().is_some_and(|known| {
-            !is_renamed(known) && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS
-        }) {
-            return;
-        }
-        let facts = procfs::read(&self.proc, task.tgid, task.start_boottime_ns);
+        let (proc, start_ns) = (&self.proc, task.start_boottime_ns);
+        let known = match known {
+            Some(known)
+                if !is_renamed(known) && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS =>
+            {
+                known.follow_moves(|| procfs::cgroups(proc, task.tgid, start_ns));
+                return;
+            }
+            other => other,
+        };
+        let facts = procfs::read(proc, task.tgid, start_ns);
         if let (Some(known), None) = (known, &facts) {
             // It is gone; what it was stays known.
             known.at_ns = time_ns;
@@ -199,14 +214,18 @@ impl Enrich {
                 attribution: by_path,
             };
         };
-        let by_line = cgroup::later(&facts.cgroups, path);
+        let by_line = if self.has_hosts_cgroups {
+            cgroup::later(&facts.cgroups, path)
+        } else {
+            None
+        };
         let (line, attribution) = match by_line {
             Some((line, attribution)) => {
                 let mut attribution = Attribution {
                     is_later: true,
                     ..attribution
                 };
-                self.names.name(&mut attribution);
+                self.names.name(&mut attribution, self.now_ns);
                 (Some(line), Some(Arc::new(attribution)))
             }
             None => (None, by_path),
@@ -228,11 +247,12 @@ impl Enrich {
     fn attribute(&mut self, id: u64, path: &[u8]) -> Option<Arc<Attribution>> {
         if let Some(known) = self.cgroups.get(&id)
             && known.path == path
+            && !known.is_stale(self.now_ns)
         {
             return known.attribution.clone();
         }
         let attribution = cgroup::attribute(path).map(|mut attribution| {
-            self.names.name(&mut attribution);
+            self.names.name(&mut attribution, self.now_ns);
             Arc::new(attribution)
         });
         let known = Known {

@@ -55,6 +55,15 @@ pub fn read(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Facts> {
     Some(facts)
 }
 
+/// `/proc/PID/cgroup` alone; `None` if the process is gone.
+#[must_use]
+pub fn cgroups(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Vec<u8>> {
+    let folder = proc.join(pid.to_string());
+    let cgroups = bytes(&folder.join("cgroup"), FILE_MAX);
+    let stat = Stat::parse(&bytes(&folder.join("stat"), FILE_MAX))?;
+    (stat.start_ticks == start_boottime_ns / NS_PER_TICK).then_some(cgroups)
+}
+
 /// At most `most` bytes of a file; none if it can't be read.
 fn bytes(path: &Path, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -4,9 +4,9 @@
 //! for only shortly: the file system that a user keeps containers on may hang, the trace may not.
 //! `state` knows the files.
 
+mod file;
 mod state;
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -19,6 +19,10 @@ use crate::names::Recent;
 
 /// How long a name is waited for.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long a name is believed, and how long it is believed that there is none.
+const RENAMED_AFTER_NS: u64 = 10_000_000_000;
+const NAMED_AFTER_NS: u64 = 1_000_000_000;
 
 /// Most containers whose names are remembered.
 const CAPACITY: usize = 4_096;
@@ -44,17 +48,37 @@ struct Labels {
 /// Finds names and remembers them.
 #[derive(Debug)]
 pub struct Names {
-    known: Recent<u64, (Request, Labels)>,
+    known: Recent<u64, Known>,
     worker: Option<Worker>,
     root: PathBuf,
+}
+
+/// What was found, and when.
+#[derive(Debug)]
+struct Known {
+    request: Request,
+    labels: Labels,
+    at_ns: u64,
+}
+
+impl Known {
+    /// A container may be renamed, and one without a name may get one any moment.
+    const fn is_fresh(&self, now_ns: u64) -> bool {
+        let lasts_ns = if self.labels.name.is_some() {
+            RENAMED_AFTER_NS
+        } else {
+            NAMED_AFTER_NS
+        };
+        now_ns.saturating_sub(self.at_ns) < lasts_ns
+    }
 }
 
 #[derive(Debug)]
 struct Worker {
     requests: Sender<Request>,
     answers: Receiver<(Request, Labels)>,
-    /// What it is still busy with.
-    open: Option<Request>,
+    /// It has not answered the last request.
+    is_busy: bool,
 }
 
 impl Names {
@@ -68,17 +92,19 @@ impl Names {
         }
     }
 
-    /// Adds the names that can be found.
-    pub fn name(&mut self, attribution: &mut Attribution) {
+    /// Adds the names that can be found. What was found before `now_ns` may be out of date.
+    pub fn name(&mut self, attribution: &mut Attribution, now_ns: u64) {
         let user = attribution.user;
         let mut pod = attribution.pod.as_mut();
         let mut next = attribution.container.as_mut();
         while let Some(container) = next {
-            if let Some(labels) = self.labels(container, user) {
+            if let Some(labels) = self.labels(container, user, now_ns) {
                 container.runtime = container.runtime.or(labels.runtime);
                 container.name = labels.name;
-                // The pod is the innermost container's.
-                if let Some(pod) = pod.take() {
+                // The pod is that of the innermost container which knows of one.
+                if labels.pod.is_some()
+                    && let Some(pod) = pod.take()
+                {
                     pod.name = labels.pod;
                     pod.namespace = labels.namespace;
                 }
@@ -87,7 +113,7 @@ impl Names {
         }
     }
 
-    fn labels(&mut self, container: &Container, user: Option<u32>) -> Option<Labels> {
+    fn labels(&mut self, container: &Container, user: Option<u32>, now_ns: u64) -> Option<Labels> {
         // Only engines keep names, and only ids of their own making may become part of a path.
         if !is_id(&container.id) {
             return None;
@@ -98,34 +124,45 @@ impl Names {
             user: user.filter(|uid| *uid != 0),
         };
         let key = hash(&request);
-        if let Some((of, labels)) = self.known.get(&key)
-            && *of == request
+        if let Some(known) = self.known.get(&key)
+            && known.request == request
+            && known.is_fresh(now_ns)
         {
-            return Some(labels.clone());
+            return Some(known.labels.clone());
         }
-        let found = self.ask(&request)?;
-        if found != Labels::default() {
-            self.known.insert(key, (request, found.clone()));
-        }
-        Some(found)
+        self.ask(&request, now_ns);
+        let known = self.known.get(&key)?;
+        (known.request == request).then(|| known.labels.clone())
     }
 
-    fn ask(&mut self, request: &Request) -> Option<Labels> {
+    /// Asks, unless the worker is still busy, and keeps whatever has been answered.
+    fn ask(&mut self, request: &Request, now_ns: u64) {
         let root = &self.root;
         let worker = self.worker.get_or_insert_with(|| Worker::start(root));
-        if worker.open.is_some() {
-            // It may have come to an end meanwhile; a late answer is as good.
-            let (of, labels) = worker.answers.try_recv().ok()?;
-            worker.open = None;
-            if of == *request {
-                return Some(labels);
-            }
+        if worker.is_busy {
+            // It may have come to an end meanwhile.
+            let Ok(late) = worker.answers.try_recv() else {
+                return;
+            };
+            worker.is_busy = false;
+            Self::keep(&mut self.known, late, now_ns);
         }
-        worker.requests.send(request.clone()).ok()?;
-        worker.open = Some(request.clone());
-        let (_, labels) = worker.answers.recv_timeout(PATIENCE).ok()?;
-        worker.open = None;
-        Some(labels)
+        if worker.requests.send(request.clone()).is_err() {
+            return;
+        }
+        match worker.answers.recv_timeout(PATIENCE) {
+            Ok(answer) => Self::keep(&mut self.known, answer, now_ns),
+            Err(_) => worker.is_busy = true,
+        }
+    }
+
+    fn keep(known: &mut Recent<u64, Known>, (request, labels): (Request, Labels), at_ns: u64) {
+        let found = Known {
+            labels,
+            at_ns,
+            request,
+        };
+        known.insert(hash(&found.request), found);
     }
 }
 
@@ -148,7 +185,7 @@ impl Worker {
         Self {
             requests,
             answers,
-            open: None,
+            is_busy: false,
         }
     }
 }
@@ -158,23 +195,4 @@ fn hash(request: &Request) -> u64 {
     let mut hasher = DefaultHasher::new();
     request.hash(&mut hasher);
     hasher.finish()
-}
-
-/// A regular file's bytes, if there are not too many; whoever owns it can't make the reader wait.
-fn read(path: &Path, most_bytes: u64) -> Option<Vec<u8>> {
-    use std::io::Read as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(flags).ok()?)
-        .open(path)
-        .ok()?;
-    let about = file.metadata().ok()?;
-    if !about.is_file() || about.len() > most_bytes {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(most_bytes).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }

@@ -214,6 +214,31 @@ fn on_a_host_with_v1_hierarchies_what_proc_says_is_marked_as_later() {
 }
 
 #[test]
+fn a_move_between_v1_cgroups_is_followed_at_each_record() {
+    let proc = Proc::new("v1-moved");
+    let mut enrich = Enrich::new(&proc.0);
+    let in_unit = |unit: &str| format!("4:memory:/\n1:name=systemd:/system.slice/{unit}\n");
+    proc.process(7, 100, "x", &in_unit("a.service"));
+    enrich.look(&record(task(7, 100), SECOND_NS));
+    proc.process(7, 100, "x", &in_unit("b.service"));
+    enrich.look(&record(task(7, 100), SECOND_NS + 1));
+    let process = told(&mut enrich, task(7, 100), Some("/"));
+    assert_eq!(unit(&process).as_deref(), Some("b.service"));
+}
+
+#[test]
+fn from_within_another_cgroup_namespace_proc_says_nothing_of_cgroups() {
+    let proc = Proc::new("namespace");
+    proc.process(1, 1, "init", "0::/../../init.scope\n");
+    let mut enrich = Enrich::new(&proc.0);
+    proc.process(7, 100, "x", "1:name=systemd:/system.slice/a.service\n");
+    enrich.look(&record(task(7, 100), SECOND_NS));
+    let process = told(&mut enrich, task(7, 100), Some("/"));
+    assert_eq!(unit(&process), None);
+    assert!(process.later.is_some_and(|later| later.cgroup.is_none()));
+}
+
+#[test]
 fn without_a_start_no_process_is_looked_up() {
     let proc = Proc::new("startless");
     let mut enrich = Enrich::new(&proc.0);

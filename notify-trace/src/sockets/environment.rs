@@ -25,7 +25,7 @@ pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
             None => warnings.push(format!(
                 "NOTIFY_SOCKET={} of process {pid} is not selected: no rule names it, and its \
                  network namespace has no socket bound to that name (--socket adds one)",
-                crate::escape::escape(spelling.as_bytes())
+                spelling
             )),
         }
     }

@@ -14,6 +14,7 @@ use super::{
     FORMAT_VERSION, NetworkNamespace, Owner, Process, Report, Skipped, Socket, Unresolved,
     Watchdog, processes, tree,
 };
+use crate::enrich::cgroup;
 use crate::enrich::runtime::Names;
 use crate::event::{Address, Blob};
 use crate::probe::pid_namespace::is_hosts;
@@ -32,6 +33,10 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
     let mut queues = QueueLengths::load();
     let looks = namespaces::look_into_all(proc, &all, queues.as_mut().ok());
     let mut warnings: Vec<String> = pid_namespace_warning(proc).into_iter().collect();
+    let has_hosts_cgroups = cgroup::are_hosts(proc);
+    if !has_hosts_cgroups {
+        warnings.push(cgroup::FOREIGN_NAMESPACE.to_owned());
+    }
     if let Err(error) = &queues {
         warnings.push(format!("queue lengths can't be told: {error:#}"));
     }
@@ -63,7 +68,10 @@ pub fn look(proc: &Path, rules: &Rules, rules_only: bool) -> Result<Report> {
     };
     let mut names = Names::new(proc);
     for attribution in report.attributions() {
-        names.name(attribution);
+        match attribution {
+            Some(known) if has_hosts_cgroups => names.name(known, 0),
+            _ => *attribution = None,
+        }
     }
     Ok(report)
 }

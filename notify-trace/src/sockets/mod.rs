@@ -57,7 +57,7 @@ pub struct Report {
 
 impl Report {
     /// Where the processes of the report belong.
-    fn attributions(&mut self) -> impl Iterator<Item = &mut Attribution> {
+    fn attributions(&mut self) -> impl Iterator<Item = &mut Option<Attribution>> {
         let Self {
             sockets,
             unresolved,
@@ -74,7 +74,7 @@ impl Report {
             .flat_map(|it| &mut it.processes)
             .chain(without_socket)
             .map(|process| &mut process.attribution);
-        of_sockets.chain(others).flatten()
+        of_sockets.chain(others)
     }
 }
 

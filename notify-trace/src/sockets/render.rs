@@ -106,7 +106,7 @@ fn queue(socket: &Socket) -> String {
         (Some(0), _) => "queue empty".to_owned(),
         (Some(length), None) => format!("{length} waiting"),
         (Some(length), Some(bytes)) => format!("{length} waiting, next has {}", next(bytes)),
-        (None, Some(0)) => "queue empty".to_owned(),
+        (None, Some(0)) => "queue empty, or the next datagram is".to_owned(),
         (None, Some(bytes)) => format!("waiting, next has {}", next(bytes)),
         (None, None) => "queue unknown".to_owned(),
     }
@@ -140,7 +140,7 @@ fn assignment(value: &Blob) -> String {
 }
 
 fn name(comm: &Blob, pid: u32) -> String {
-    format!("{}[{pid}]", escape_field(&comm.0))
+    words::name_of(&comm.0, pid)
 }
 
 /// How `NOTIFY_SOCKET` would name an address.

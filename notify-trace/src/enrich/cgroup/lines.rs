@@ -3,6 +3,8 @@
 //!
 //! Format: `HIERARCHY-ID:CONTROLLERS:PATH`, cgroups(7).
 
+use std::path::Path;
+
 use super::attribute;
 use crate::event::{Attribution, Blob, LaterCgroup};
 
@@ -44,6 +46,27 @@ pub fn later(table: &[u8], v2_path: Option<&[u8]>) -> Option<(LaterCgroup, Attri
     };
     wanted.cloned()
 }
+
+/// Whether there are hierarchies besides v2.
+#[must_use]
+pub fn has_v1(table: &[u8]) -> bool {
+    table
+        .split(|byte| *byte == b'\n')
+        .any(|line| !line.is_empty() && !line.starts_with(b"0::"))
+}
+
+/// Whether paths in `/proc/PID/cgroup` begin at the hierarchies' own roots: in a cgroup namespace of
+/// our own they don't, and process 1 is outside of it (cgroup_namespaces(7)).
+#[must_use]
+pub fn are_hosts(proc: &Path) -> bool {
+    let table = std::fs::read(proc.join("1/cgroup")).unwrap_or_default();
+    let mut paths = table.split(|byte| *byte == b'\n');
+    !paths.any(|line| line.split(|byte| *byte == b'/').any(|part| part == b".."))
+}
+
+/// What a view from within a cgroup namespace of our own can't have, for a warning.
+pub const FOREIGN_NAMESPACE: &str = "this is not the host's cgroup namespace, so what /proc says of \
+    processes' cgroups can't be used; run it in a container with the host's (--cgroupns=host)";
 
 /// Hierarchy and path of a line, if the path says where in the hierarchy that is: one that leads out
 /// of our own cgroup namespace (`/..`) doesn't.

@@ -11,7 +11,7 @@ mod unit;
 mod tests;
 
 pub use container::is_id;
-pub use lines::later;
+pub use lines::{FOREIGN_NAMESPACE, are_hosts, has_v1, later};
 pub use unit::has_suffix;
 
 use crate::event::{Attribution, Unit};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Labels, Request, read};
+use super::{Labels, Request, file};
 use crate::enrich::users::Users;
 use crate::event::Runtime;
 
@@ -16,7 +16,10 @@ use crate::event::Runtime;
 const ONE_MAX_BYTES: u64 = 4 << 20;
 
 /// Most bytes of a file about all containers.
-const ALL_MAX_BYTES: u64 = 32 << 20;
+const ALL_MAX_BYTES: u64 = 8 << 20;
+
+/// The longest name that Kubernetes and the engines take.
+const NAME_MAX_BYTES: usize = 253;
 
 /// Where dockerd keeps its state, for root and for the user who runs it.
 const DOCKER: (&str, &str) = ("var/lib/docker", ".local/share/docker");
@@ -40,47 +43,57 @@ const CONTAINERD: [&str; 2] = [
 /// What is known of a container; nothing where nothing can be read.
 pub(super) fn find(root: &Path, users: &Users, request: &Request) -> Labels {
     let id = &request.id;
+    let state = State {
+        root,
+        owner: request.user,
+    };
     // `None`: the user has no home that we know of.
     let below = |(of_root, of_user): (&str, &str)| match request.user {
-        None => Some(root.join(of_root)),
-        Some(uid) => {
-            let home = users.home(uid)?;
-            Some(root.join(home.strip_prefix("/").ok()?).join(of_user))
-        }
+        None => Some(PathBuf::from(of_root)),
+        Some(uid) => Some(users.home(uid)?.join(of_user)),
     };
-    let docker = || of_docker(&below(DOCKER)?, id);
-    let storage = |find: fn(&Path, &str) -> Option<Labels>| find(&below(STORAGE)?, id);
+    let docker = || of_docker(&state, &below(DOCKER)?, id);
+    let storage =
+        |find: fn(&State<'_>, &Path, &str) -> Option<Labels>| find(&state, &below(STORAGE)?, id);
     let found = match request.runtime {
         Some(Runtime::Docker) => docker(),
-        Some(Runtime::Containerd) => of_containerd(root, id),
+        Some(Runtime::Containerd) => of_containerd(&state, id),
         Some(Runtime::CriO) => storage(of_crio),
         Some(Runtime::Podman) => storage(of_podman),
         // A bare id: whoever knows it.
         None => docker()
-            .or_else(|| of_containerd(root, id))
+            .or_else(|| of_containerd(&state, id))
             .or_else(|| storage(of_crio)),
         Some(_) => None,
     };
     found.unwrap_or_default()
 }
 
-fn json<T: DeserializeOwned>(path: &Path, most_bytes: u64) -> Option<T> {
-    serde_json::from_slice(&read(path, most_bytes)?).ok()
+/// Where files are looked for, and whose they may be besides root's.
+struct State<'a> {
+    root: &'a Path,
+    owner: Option<u32>,
+}
+
+impl State<'_> {
+    fn json<T: DeserializeOwned>(&self, path: &Path, most_bytes: u64) -> Option<T> {
+        serde_json::from_slice(&file::read(self.root, path, self.owner, most_bytes)?).ok()
+    }
 }
 
 /// `containers/ID/config.v2.json` (moby, `daemon/container/container.go`).
-fn of_docker(state: &Path, id: &str) -> Option<Labels> {
+fn of_docker(state: &State<'_>, folder: &Path, id: &str) -> Option<Labels> {
     #[derive(Deserialize)]
     struct Config {
         #[serde(rename = "Name")]
         name: String,
     }
-    let path = state.join("containers").join(id).join("config.v2.json");
-    let config: Config = json(&path, ONE_MAX_BYTES)?;
+    let path = folder.join("containers").join(id).join("config.v2.json");
+    let config: Config = state.json(&path, ONE_MAX_BYTES)?;
     let name = config.name.strip_prefix('/').unwrap_or(&config.name);
     Some(Labels {
         runtime: Some(Runtime::Docker),
-        name: nonempty(name),
+        name: name_of(name),
         ..Labels::default()
     })
 }
@@ -95,24 +108,17 @@ struct Specification {
 impl Specification {
     fn first(&self, keys: &[&str]) -> Option<String> {
         keys.iter()
-            .find_map(|key| nonempty(self.annotations.get(*key)?))
+            .find_map(|key| name_of(self.annotations.get(*key)?))
     }
 }
 
 /// `NAMESPACE/ID/config.json` of the shim, with containerd's CRI annotations
 /// (`internal/cri/annotations/annotations.go`) or nerdctl's labels (`pkg/labels/labels.go`).
-fn of_containerd(root: &Path, id: &str) -> Option<Labels> {
+fn of_containerd(state: &State<'_>, id: &str) -> Option<Labels> {
     let specification: Specification = CONTAINERD
         .iter()
-        .filter_map(|state| std::fs::read_dir(root.join(state)).ok())
-        .flatten()
-        .flatten()
-        .find_map(|namespace| {
-            json(
-                &namespace.path().join(id).join("config.json"),
-                ONE_MAX_BYTES,
-            )
-        })?;
+        .flat_map(|folder| file::names(state.root, Path::new(folder)))
+        .find_map(|namespace| state.json(&namespace.join(id).join("config.json"), ONE_MAX_BYTES))?;
     Some(Labels {
         runtime: Some(Runtime::Containerd),
         name: specification.first(&["io.kubernetes.cri.container-name", "nerdctl/name"]),
@@ -122,9 +128,10 @@ fn of_containerd(root: &Path, id: &str) -> Option<Labels> {
 }
 
 /// `overlay-containers/ID/userdata/config.json`, with CRI-O's annotations.
-fn of_crio(storage: &Path, id: &str) -> Option<Labels> {
-    let specification: Specification = folders(storage)
-        .find_map(|folder| json(&folder.join(id).join("userdata/config.json"), ONE_MAX_BYTES))?;
+fn of_crio(state: &State<'_>, storage: &Path, id: &str) -> Option<Labels> {
+    let specification: Specification = folders(storage).find_map(|folder| {
+        state.json(&folder.join(id).join("userdata/config.json"), ONE_MAX_BYTES)
+    })?;
     Some(Labels {
         runtime: Some(Runtime::CriO),
         name: specification.first(&["io.kubernetes.container.name"]),
@@ -134,7 +141,7 @@ fn of_crio(storage: &Path, id: &str) -> Option<Labels> {
 }
 
 /// `containers.json` and `volatile-containers.json` (containers/storage, `containers.go`).
-fn of_podman(storage: &Path, id: &str) -> Option<Labels> {
+fn of_podman(state: &State<'_>, storage: &Path, id: &str) -> Option<Labels> {
     #[derive(Deserialize)]
     struct Entry {
         id: String,
@@ -144,12 +151,12 @@ fn of_podman(storage: &Path, id: &str) -> Option<Labels> {
     let files = ["containers.json", "volatile-containers.json"];
     let entry = folders(storage)
         .flat_map(|folder| files.map(|file| folder.join(file)))
-        .filter_map(|path| json::<Vec<Entry>>(&path, ALL_MAX_BYTES))
+        .filter_map(|path| state.json::<Vec<Entry>>(&path, ALL_MAX_BYTES))
         .flatten()
         .find(|entry| entry.id == id)?;
     Some(Labels {
         runtime: Some(Runtime::Podman),
-        name: entry.names.first().and_then(|name| nonempty(name)),
+        name: entry.names.first().and_then(|name| name_of(name)),
         ..Labels::default()
     })
 }
@@ -160,8 +167,15 @@ fn folders(storage: &Path) -> impl Iterator<Item = PathBuf> + '_ {
         .map(|driver| storage.join(format!("{driver}-containers")))
 }
 
-fn nonempty(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+/// A name, if it is one that engines let people choose: a user's state is that user's to write.
+fn name_of(text: &str) -> Option<String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let begins = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_name = begins && text.len() <= NAME_MAX_BYTES && text.bytes().all(is_allowed);
+    is_name.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -243,6 +257,36 @@ mod tests {
         assert_eq!(found.name.as_deref(), Some("mail"));
         assert_eq!(root.find(Some(Runtime::Podman), None), Labels::default());
         assert_eq!(root.find(Some(Runtime::Podman), Some(7)), Labels::default());
+    }
+
+    #[test]
+    fn only_what_could_be_a_name_is_one() {
+        let root = Root::new("names");
+        let path = format!("var/lib/docker/containers/{ID}/config.v2.json");
+        let long = "x".repeat(254);
+        for name in ["web (monitor)", "a\\u001b[2J", "-x", "", &long, "\u{202e}"] {
+            root.file(&path, &format!(r#"{{"Name":"/{name}"}}"#));
+            assert_eq!(root.find(Some(Runtime::Docker), None).name, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_leads_nowhere_outside_of_the_root_and_only_to_files() {
+        let root = Root::new("links");
+        root.file("real.json", r#"{"Name":"/web"}"#);
+        let path = root.0.join(format!("var/lib/docker/containers/{ID}"));
+        std::fs::create_dir_all(&path).expect("folders");
+        let path = path.join("config.v2.json");
+        for (target, name) in [
+            ("/real.json", Some("web")),
+            ("/dev/null", None),
+            ("/", None),
+        ] {
+            std::os::unix::fs::symlink(target, &path).expect("a link");
+            let found = root.find(Some(Runtime::Docker), None);
+            assert_eq!(found.name.as_deref(), name, "{target}");
+            std::fs::remove_file(&path).expect("it is there");
+        }
     }
 
     #[test]
