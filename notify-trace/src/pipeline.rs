@@ -5,7 +5,6 @@ mod command;
 mod stages;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::probe::ring::Rings;
 use crate::probe::start::{Started, start};
 use crate::select::Rules;
 use crate::sink::Sink;
+use crate::sink::file::Fresh;
 use crate::view::ViewOptions;
 
 /// A record is taken at the end of the kernel program that writes it; one that is older than a
@@ -46,7 +46,7 @@ pub struct Settings {
     /// What is shown.
     pub view: ViewOptions,
     /// Takes every record as it was read, one after the other.
-    pub records: Option<File>,
+    pub records: Option<Fresh>,
     /// Bytes of each CPU's ring.
     pub ring_bytes: u64,
     /// Until this time has passed.
@@ -81,7 +81,7 @@ pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
 /// # Errors
 /// [`AttachError`](crate::probe::error::AttachError) if tracing can't begin; whatever the sink says, except that a closed pipe is an
 /// end like any other.
-pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
+pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
     let Started {
         attached: mut loaded,
         mut rings,
@@ -90,11 +90,12 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
     } = start(&settings.load, &settings.rules, settings.ring_bytes)
         .await?
         .trusted()?;
-    let mut stages = Stages::new(&settings, &loaded, sink);
+    let records = settings.records.take();
+    let mut stages = Stages::new(&settings, records, &loaded, sink);
     let mut warnings = settings.warnings.clone();
     warnings.extend(loaded.warnings.iter().cloned());
     warnings.extend(findings.warnings);
-    stages.emit(&Event::Session(Box::new(session(
+    stages.emit(Event::Session(Box::new(session(
         &settings, &loaded, &rings, warnings,
     ))));
     stages.flush();
@@ -171,7 +172,7 @@ pub async fn run(settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Res
     stages.show_new_losses(report.losses.clone());
     let received = rings.received().records;
     let summary = stages.summary(counted.attempts, received, report.losses.clone());
-    stages.emit(&Event::Summary(Box::new(summary)));
+    stages.emit(Event::Summary(Box::new(summary)));
     stages.flush();
     // The time may be over, but the command's exit code is still wanted.
     while command.is_running() {

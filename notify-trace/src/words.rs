@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use unicode_width::UnicodeWidthChar as _;
+
 use crate::escape::escape_field;
 use crate::event::{
     Address, Credentials, Defect, DeliveryState, Errno, Line, Notification, Process, Receiver,
@@ -11,7 +13,18 @@ use crate::event::{
 /// `comm[pid]`.
 #[must_use]
 pub fn name(process: &Process) -> String {
-    format!("{}[{}]", escape_field(&process.comm.0), process.pid)
+    name_of(&process.comm.0, process.pid)
+}
+
+/// `comm[pid]`. Brackets and arrows of a name's own are escaped: any process can choose its name.
+#[must_use]
+pub fn name_of(comm: &[u8], pid: u32) -> String {
+    let comm = escape_field(comm)
+        .to_string()
+        .replace('[', "\\x5b")
+        .replace(']', "\\x5d")
+        .replace('→', "\\u{2192}");
+    format!("{comm}[{pid}]")
 }
 
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.
@@ -72,7 +85,8 @@ pub fn line(line: &Line) -> Option<String> {
         } => {
             let bytes = count(*redacted_bytes, "byte", "bytes");
             Some(match key {
-                Some(key) => format!("{}=[{bytes} withheld]", escape_field(&key.0)),
+                // Not as an assignment, which the sender could have written so.
+                Some(key) => format!("{} [{bytes} withheld]", escape_field(&key.0)),
                 None => format!("[{bytes} withheld]"),
             })
         }
@@ -163,12 +177,12 @@ pub const fn unknown(unknown: Unknown) -> &'static str {
     }
 }
 
-/// At most `columns` characters; the last one is `…` if there were more.
+/// At most so many cells of a terminal; the last one is `…` if there were more.
 #[must_use]
-pub fn cut(text: impl Display, columns: usize) -> String {
+pub fn cut(text: impl Display, cells: usize) -> String {
     let mut limited = Limited {
         text: String::new(),
-        columns,
+        cells,
     };
     // An error only says that the rest isn't wanted.
     let _ = write!(limited, "{text}");
@@ -177,18 +191,25 @@ pub fn cut(text: impl Display, columns: usize) -> String {
 
 struct Limited {
     text: String,
-    columns: usize,
+    cells: usize,
 }
 
 impl fmt::Write for Limited {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            if self.columns == 0 {
-                self.text.pop();
+            // A combining character counts too, so that the text is bounded as well.
+            let cells = character.width().unwrap_or(0).max(1);
+            let Some(left) = self.cells.checked_sub(cells) else {
+                // Room for the mark, which is one cell wide.
+                while self.cells == 0
+                    && let Some(last) = self.text.pop()
+                {
+                    self.cells += last.width().unwrap_or(0).max(1);
+                }
                 self.text.push('…');
                 return Err(fmt::Error);
-            }
-            self.columns -= 1;
+            };
+            self.cells = left;
             self.text.push(character);
         }
         Ok(())

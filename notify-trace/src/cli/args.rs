@@ -135,7 +135,7 @@ pub struct TraceArgs {
     pub btf: Option<PathBuf>,
 
     /// Save the kernel programs' records to this file as they are, for a report of a defect
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["redact", "keys_only"])]
     pub save_records: Option<PathBuf>,
 
     /// What is shown.

@@ -1,21 +1,17 @@
 //! Where events go: options and what is opened for them.
 
-use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
 use crate::sink::Sink;
+use crate::sink::file::create;
 use crate::sink::json::Json;
 use crate::sink::tee::Tee;
 use crate::sink::text::{Columns, Options, Text, Times};
-
-/// What a file that we write may be read by: its owner.
-const FILE_MODE: u32 = 0o600;
 
 /// How events are written.
 #[derive(Clone, Debug, Args)]
@@ -40,7 +36,7 @@ pub struct OutputArgs {
     /// Cells of a line, 0 for no bound; by default as many as the terminal has, and no bound in a
     /// file (text only)
     #[arg(long, value_name = "N")]
-    pub width: Option<usize>,
+    pub width: Option<u16>,
 
     /// Write the same events as JSON Lines to this file too; only its owner may read it (mode 0600)
     #[arg(short, long, value_name = "FILE")]
@@ -117,7 +113,7 @@ impl OutputArgs {
             },
             columns: match self.width {
                 Some(0) => Columns::Unbounded,
-                Some(cells) => Columns::Fixed(cells),
+                Some(cells) => Columns::Fixed(cells.into()),
                 None if io::stdout().is_terminal() => Columns::Asked(terminal_columns),
                 None => Columns::Unbounded,
             },
@@ -125,7 +121,9 @@ impl OutputArgs {
                 ColorArg::Always => true,
                 ColorArg::Never => false,
                 ColorArg::Auto => {
-                    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+                    io::stdout().is_terminal()
+                        && anstream::AutoStream::choice(&io::stdout())
+                            != anstream::ColorChoice::Never
                 }
             },
             is_verbose: self.verbose,
@@ -143,52 +141,4 @@ fn terminal_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     // A terminal that doesn't know its width says 0.
     (size.ws_col > 0).then(|| size.ws_col.into())
-}
-
-/// Opens a file that only its owner may read, whatever it was before. What isn't a regular file (a
-/// pipe, a terminal) is taken as it is.
-///
-/// # Errors
-/// If it can't be opened for writing.
-pub fn create(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .mode(FILE_MODE)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        // First out of others' reach, then empty, then written.
-        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        file.set_len(0)?;
-    }
-    Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn a_file_is_its_owners_alone_even_if_it_was_there_before() {
-        let path = std::env::temp_dir().join(format!("nt-output-{}", std::process::id()));
-        std::fs::write(&path, "what was there before").expect("writable");
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("ours");
-        let mut file = create(&path).expect("writable");
-        file.write_all(b"new").expect("room");
-        let mode = std::fs::metadata(&path)
-            .expect("there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, FILE_MODE);
-        assert_eq!(std::fs::read(&path).expect("ours"), b"new");
-        std::fs::remove_file(&path).expect("ours");
-    }
-
-    #[test]
-    fn a_device_is_taken_as_it_is() {
-        assert!(create(Path::new("/dev/null")).is_ok());
-        assert!(create(Path::new("/no/such/folder/x")).is_err());
-    }
 }

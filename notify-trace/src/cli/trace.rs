@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 
 use crate::cli::args::TraceArgs;
 use crate::cli::exit::Exit;
-use crate::cli::output::create;
+use crate::enrich::cgroup;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
 use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
+use crate::sink::file::create;
 use crate::sockets::environment;
 
 /// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
@@ -42,11 +43,14 @@ pub fn run(args: &TraceArgs) -> Result<Exit> {
 fn settings(args: &TraceArgs) -> Result<Settings> {
     pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE))?;
     let mut rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
-    let warnings = if args.only_socket.is_empty() {
+    let mut warnings = if args.only_socket.is_empty() {
         environment::add_sockets(&mut rules, Path::new("/proc"))
     } else {
         Vec::new()
     };
+    if !cgroup::are_hosts(Path::new("/proc")) {
+        warnings.push(cgroup::FOREIGN_NAMESPACE.to_owned());
+    }
     for pid in &args.pid {
         if !Path::new(&format!("/proc/{pid}")).exists() {
             bail!("--pid {pid}: there is no such process");

@@ -50,7 +50,7 @@ pub struct ViewArgs {
 
     /// Withhold the values of these keys, in every output: STATUS,X_TOKEN or 'X_*'; command lines
     /// of senders are withheld too, for they may hold the same
-    #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+    #[arg(long, value_name = "KEY,…", value_delimiter = ',', value_parser = parse_key)]
     pub redact: Vec<String>,
 
     /// Withhold all values: only keys are shown
@@ -88,6 +88,16 @@ impl ViewArgs {
             },
         })
     }
+}
+
+/// A glob of keys: what can't be one is refused, for it would withhold nothing.
+fn parse_key(text: &str) -> Result<String, String> {
+    let key = text.trim();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_*?".contains(c);
+    if key.is_empty() || !key.chars().all(is_allowed) {
+        return Err("a key has letters, digits and _, and * and ? stand for any".to_owned());
+    }
+    Ok(key.to_owned())
 }
 
 fn uid(name: &str) -> Result<u32> {

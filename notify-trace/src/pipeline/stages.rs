@@ -1,6 +1,5 @@
 //! The stages from decode to sink as one thing that takes bytes, and what is counted on the way.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use crate::probe::load::SELF_TEST_RULE;
 use crate::probe::ring::Rings;
 use crate::select::Rules;
 use crate::sink::Sink;
+use crate::sink::file::Fresh;
 use crate::tally::Tally;
 use crate::view::View;
 
@@ -49,7 +49,7 @@ pub(super) struct Stages<'a> {
     join: Join,
     enrich: Enrich,
     view: View,
-    records: Option<BufWriter<&'a File>>,
+    records: Option<BufWriter<Fresh>>,
     clock: WallClock,
     clock_taken_ns: u64,
     sink: &'a mut dyn Sink,
@@ -63,7 +63,12 @@ pub(super) struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     /// Nothing has come yet.
-    pub(super) fn new(settings: &'a Settings, loaded: &Attached, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(
+        settings: &'a Settings,
+        records: Option<Fresh>,
+        loaded: &Attached,
+        sink: &'a mut dyn Sink,
+    ) -> Self {
         let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
         Self {
             rules: &settings.rules,
@@ -77,7 +82,7 @@ impl<'a> Stages<'a> {
             }),
             enrich: Enrich::new(Path::new("/proc")),
             view: View::new(settings.view.clone()),
-            records: settings.records.as_ref().map(BufWriter::new),
+            records: records.map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
             sink,
@@ -183,8 +188,17 @@ impl<'a> Stages<'a> {
     }
 
     /// Writes an event of the pipeline's own.
-    pub(super) fn emit(&mut self, event: &Event) {
-        write(self.sink, &mut self.failed, &mut self.tally, None, event);
+    pub(super) fn emit(&mut self, event: Event) {
+        let Self {
+            view,
+            sink,
+            failed,
+            tally,
+            ..
+        } = self;
+        view.show(event, &mut |event| {
+            write(*sink, failed, tally, None, &event)
+        });
     }
 
     /// Lets go of what the sink has buffered.
@@ -253,7 +267,7 @@ impl<'a> Stages<'a> {
         let since = difference(&losses, &self.shown);
         if since.any() {
             let time = self.clock.at(clock::now());
-            self.emit(&Event::Loss(Loss {
+            self.emit(Event::Loss(Loss {
                 time,
                 losses: since,
             }));

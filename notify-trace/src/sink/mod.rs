@@ -7,6 +7,7 @@ use std::io;
 
 use crate::event::Event;
 
+pub mod file;
 pub mod json;
 pub mod tee;
 pub mod text;

@@ -5,9 +5,9 @@ use std::io;
 use super::Sink;
 use crate::event::Event;
 
-/// Writes to both; what one can't take ends it for both.
+/// Writes to both. Whoever looks at the first may go away: the second goes on.
 pub struct Tee<'a> {
-    first: Box<dyn Sink + 'a>,
+    first: Option<Box<dyn Sink + 'a>>,
     second: Box<dyn Sink + 'a>,
 }
 
@@ -15,19 +15,36 @@ impl<'a> Tee<'a> {
     /// Writes to `second` before `first`: what was shown is in the file.
     #[must_use]
     pub fn new(first: Box<dyn Sink + 'a>, second: Box<dyn Sink + 'a>) -> Self {
-        Self { first, second }
+        Self {
+            first: Some(first),
+            second,
+        }
+    }
+
+    fn both(&mut self, step: impl Fn(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
+        // A pipe that is closed is an end like any other, but not of what is to be kept.
+        step(self.second.as_mut()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => io::Error::other("its reader went away"),
+            _ => error,
+        })?;
+        let Some(first) = &mut self.first else {
+            return Ok(());
+        };
+        match step(first.as_mut()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.first = None,
+            result => return result,
+        }
+        Ok(())
     }
 }
 
 impl Sink for Tee<'_> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.second.event(event)?;
-        self.first.event(event)
+        self.both(|sink| sink.event(event))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.second.flush()?;
-        self.first.flush()
+        self.both(|sink| sink.flush())
     }
 }
 
@@ -54,5 +71,35 @@ mod tests {
         }
         assert!(!one.is_empty());
         assert_eq!(one, other);
+    }
+
+    /// Its reader is gone.
+    struct Closed;
+
+    impl Sink for Closed {
+        fn event(&mut self, _: &Event) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn when_nobody_looks_any_more_the_file_goes_on() {
+        let exit = Event::Exit(Exit {
+            time: "2026-11-23T14:42:01Z".parse().expect("a time"),
+            monotonic_ns: 1,
+            pid: 2,
+            start_boottime_ns: None,
+        });
+        let mut file = Vec::new();
+        {
+            let mut tee = Tee::new(Box::new(Closed), Box::new(Json::new(&mut file)));
+            for _ in 0..2 {
+                tee.event(&exit).expect("the file takes all");
+            }
+        }
+        assert_eq!(file.iter().filter(|byte| **byte == b'\n').count(), 2);
+        let mut lost = Tee::new(Box::new(Json::new(io::sink())), Box::new(Closed));
+        let error = lost.event(&exit).expect_err("what is to be kept is lost");
+        assert_ne!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

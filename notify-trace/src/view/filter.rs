@@ -37,7 +37,7 @@ pub enum Answer {
     Yes,
     /// It isn't.
     No,
-    /// It depends on the sender, who isn't known.
+    /// It depends on what isn't known: the sender, or the payload.
     Unknown,
 }
 
@@ -82,11 +82,19 @@ impl Filter {
         let has_arrived = notification.delivery.state == DeliveryState::Delivered;
         if (self.failed && has_arrived)
             || !any(&self.classes, |class| is_like(class, &notification.class))
-            || !self.has_key(&notification.lines)
         {
             return Answer::No;
         }
-        self.sender(notification.sender.as_ref())
+        let by_sender = self.sender(notification.sender.as_ref());
+        if by_sender == Answer::No || self.has_key(&notification.lines) {
+            return by_sender;
+        }
+        // The key may be in what isn't known of the payload.
+        if notification.payload.is_none() || notification.truncated {
+            Answer::Unknown
+        } else {
+            Answer::No
+        }
     }
 
     /// Whether a failed connect is asked for. It has no payload, so no key.
@@ -181,8 +189,10 @@ fn is_in_unit(wanted: &str, is_of: &Attribution) -> bool {
 
 /// The container or one around it, the machine or the pod, by name, id or the id's beginning.
 fn is_in_container(wanted: &str, is_of: &Attribution) -> bool {
-    let is_id =
-        |id: &str| is_like(wanted, id) || (wanted.len() >= ID_PREFIX_MIN && id.starts_with(wanted));
+    // Other ids are names, of which a beginning means nothing.
+    let is_number = |id: &str| id.bytes().filter(u8::is_ascii_hexdigit).count() >= 32;
+    let is_begun = |id: &str| wanted.len() >= ID_PREFIX_MIN && id.starts_with(wanted);
+    let is_id = |id: &str| is_like(wanted, id) || (is_number(id) && is_begun(id));
     let is_name = |name: &Option<String>| name.as_ref().is_some_and(|it| is_like(wanted, it));
     let mut next = is_of.container.as_ref();
     while let Some(Container {

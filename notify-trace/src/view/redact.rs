@@ -56,7 +56,13 @@ impl Redact {
             }
             Event::ConnectFailed(failed) => withhold_command_line(Some(&mut failed.sender)),
             Event::ReceiverClosed(closed) => withhold_command_line(Some(&mut closed.closer)),
-            Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => {}
+            // A traced command may be `systemd-notify --status=…`.
+            Event::Session(session) => {
+                if let Some(at) = session.command_line.iter().position(|word| word == "--") {
+                    session.command_line.truncate(at);
+                }
+            }
+            Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => {}
         }
     }
 
@@ -67,14 +73,21 @@ impl Redact {
         let mut is_in_secret = *self == Self::AllValues;
         let shown = lines
             .iter()
-            .map(|line| match line {
+            .enumerate()
+            .map(|(index, line)| match line {
                 Line::Assignment { key, value } => {
-                    let is_key = is_key(&key.0);
                     if self.is_secret(&key.0) {
                         is_in_secret = true;
-                    } else if is_key {
+                    } else if is_well_known(&key.0) {
                         is_in_secret = false;
                     }
+                    // What follows a withheld value may be a piece of it that holds a `=`.
+                    let is_asked_for = *self != Self::AllValues && self.is_secret(&key.0);
+                    let is_key = is_key(&key.0)
+                        && (index == 0
+                            || is_asked_for
+                            || is_well_known(&key.0)
+                            || key.0.starts_with(b"X_"));
                     if !is_in_secret {
                         return line.clone();
                     }
@@ -95,10 +108,49 @@ impl Redact {
     fn is_secret(&self, key: &[u8]) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Keys(globs) => globs.iter().any(|it| glob::matches(it.as_bytes(), key)),
+            Self::Keys(globs) => globs.iter().any(|it| is_like(it, key)),
             Self::AllValues => true,
         }
     }
+}
+
+/// A glob of keys, in which a star takes any characters, of keys in any case.
+fn is_like(glob: &str, key: &[u8]) -> bool {
+    // What a sender calls a key may have a `/`, at which a single star would stop.
+    let fold = |byte: &u8| match byte {
+        b'/' => b'|',
+        other => other.to_ascii_uppercase(),
+    };
+    let fold = |bytes: &[u8]| bytes.iter().map(fold).collect::<Vec<u8>>();
+    glob::matches(&fold(glob.as_bytes()), &fold(key))
+}
+
+/// Whether an assignment to this key is hardly a piece of another one's value: the fields of
+/// sd_notify(3).
+fn is_well_known(key: &[u8]) -> bool {
+    const KEYS: [&[u8]; 20] = [
+        b"READY",
+        b"RELOADING",
+        b"STOPPING",
+        b"MONOTONIC_USEC",
+        b"STATUS",
+        b"NOTIFYACCESS",
+        b"ERRNO",
+        b"BUSERROR",
+        b"VARLINKERROR",
+        b"EXIT_STATUS",
+        b"MAINPID",
+        b"MAINPIDFDID",
+        b"MAINPIDFD",
+        b"WATCHDOG",
+        b"WATCHDOG_USEC",
+        b"EXTEND_TIMEOUT_USEC",
+        b"FDSTORE",
+        b"FDNAME",
+        b"FDSTOREREMOVE",
+        b"BARRIER",
+    ];
+    KEYS.contains(&key)
 }
 
 /// Whether this is a key, and not a piece of a value that happens to hold a `=`.

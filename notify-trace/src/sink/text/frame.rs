@@ -32,6 +32,9 @@ pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {
             .iter()
             .map(|limit| format!("can't know: {}", escape(limit))),
     );
+    if !session.view.is_empty() {
+        lines.push(format!("shown: {}", escape(&session.view.join(", "))));
+    }
     lines.extend(
         session
             .warnings
@@ -62,6 +65,9 @@ pub(super) fn summary(summary: &Summary) -> Vec<String> {
     if summary.connect_failed > 0 {
         let failed = count(summary.connect_failed, "failed connect", "failed connects");
         counts = format!("{counts}; {failed}");
+    }
+    if summary.left_out > 0 {
+        counts = format!("{counts}; {} others left out", summary.left_out);
     }
 
     let records = count(summary.records_received, "record", "records");

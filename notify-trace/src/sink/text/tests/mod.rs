@@ -310,6 +310,11 @@ fn who_is_the_container_or_else_the_unit() {
         of(in_container(json!({"id": id}), json!({}))),
         "container:b0f1c6b3f4e0"
     );
+    let nested = json!({"id": "a", "runtime": "lxc", "outer": {"id": id, "runtime": "docker"}});
+    assert_eq!(
+        of(in_container(nested, json!({"user": 1000}))),
+        "lxc:a in docker:b0f1c6b3f4e0 (user 1000)"
+    );
     let mut session = process("sh", 7);
     session["attribution"] = json!({
         "unit": {"name": "session-3.scope"}, "session": "3", "user": 1000,
@@ -470,7 +475,7 @@ fn no_sender_can_write_what_looks_like_our_words() {
     sender["cgroup"] = json!({"id": 77, "path": "/a\n15:42:01  b"});
     let [_, who, between, message] = columns(&json!({"sender": sender, "lines": lines}));
     assert_eq!(who, r"/a\n15:42:01 \x20b");
-    assert_eq!(between, r"a \x20b[1][4242] → systemd[1]");
+    assert_eq!(between, r"a \x20b\x5b1\x5d[4242] → systemd[1]");
     assert_eq!(
         message,
         "STATUS=x \\x20ECONNREFUSED  \"FAILED EPERM\"  \\e[2J=\\u{202e}"
