@@ -91,17 +91,22 @@ impl<K: Eq + Hash + Copy, V> Recent<K, V> {
     }
 
     pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some(value) = self.old.remove(key) {
-            self.insert(*key, value);
-        }
+        self.rejuvenate(key);
         self.young.get(key)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        if let Some(value) = self.old.remove(key) {
+        self.rejuvenate(key);
+        self.young.get_mut(key)
+    }
+
+    /// Moves what is used to the younger map. As a rule there is nothing old, and nothing to do.
+    fn rejuvenate(&mut self, key: &K) {
+        if !self.old.is_empty()
+            && let Some(value) = self.old.remove(key)
+        {
             self.insert(*key, value);
         }
-        self.young.get_mut(key)
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {

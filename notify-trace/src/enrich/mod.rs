@@ -45,6 +45,11 @@ struct Known {
 }
 
 impl Known {
+    /// Whether the path says anything, so that no other hierarchy has to be asked at each record.
+    const fn says(&self) -> bool {
+        self.attribution.is_some()
+    }
+
     /// Whether the name of its container may be another by now.
     fn is_stale(&self, now_ns: u64) -> bool {
         let attribution = self.attribution.as_deref();
@@ -82,6 +87,8 @@ impl Looked {
 #[derive(Clone, Debug, Default)]
 struct Told {
     later: Option<Arc<Later>>,
+    /// The same without the program.
+    line: Option<Arc<Later>>,
     attribution: Option<Arc<Attribution>>,
 }
 
@@ -115,11 +122,17 @@ impl Enrich {
     /// Looks at the processes that a record names, while they are there.
     pub fn look(&mut self, record: &Record) {
         match record {
-            Record::Send { send, .. } => self.look_at(&send.sender, send.header.time_ns),
-            Record::LateSender(late) => self.look_at(&late.sender, late.header.time_ns),
-            Record::Dequeue(dequeue) => self.look_at(&dequeue.reader, dequeue.header.time_ns),
-            Record::ConnectFailed(failed) => self.look_at(&failed.sender, failed.header.time_ns),
-            Record::ReceiverClosed(closed) => self.look_at(&closed.closer, closed.header.time_ns),
+            Record::Send { send, .. } => self.look_at(&send.sender, send.header.time_ns, true),
+            Record::LateSender(late) => self.look_at(&late.sender, late.header.time_ns, true),
+            Record::Dequeue(dequeue) => {
+                self.look_at(&dequeue.reader, dequeue.header.time_ns, false);
+            }
+            Record::ConnectFailed(failed) => {
+                self.look_at(&failed.sender, failed.header.time_ns, true);
+            }
+            Record::ReceiverClosed(closed) => {
+                self.look_at(&closed.closer, closed.header.time_ns, false);
+            }
             Record::Cgroup { cgroup, path } => {
                 self.attribute(cgroup.cgroup_id, path);
             }
@@ -127,7 +140,7 @@ impl Enrich {
         }
     }
 
-    fn look_at(&mut self, task: &Task, time_ns: u64) {
+    fn look_at(&mut self, task: &Task, time_ns: u64, is_sender: bool) {
         self.now_ns = self.now_ns.max(time_ns);
         // Without its start a process can't be told from the next one with its pid.
         if task.tgid == 0 || task.start_boottime_ns == 0 {
@@ -142,7 +155,9 @@ impl Enrich {
             Some(known)
                 if !is_renamed(known) && time_ns.saturating_sub(known.at_ns) < LOOK_AGAIN_NS =>
             {
-                known.follow_moves(|| procfs::cgroups(proc, task.tgid, start_ns));
+                if is_sender && !self.cgroups.get(&task.cgroup_id).is_some_and(Known::says) {
+                    known.follow_moves(|| procfs::cgroups(proc, task.tgid, start_ns));
+                }
                 return;
             }
             other => other,
@@ -167,25 +182,25 @@ impl Enrich {
     pub fn complete(&mut self, event: &mut Event) {
         match event {
             Event::Send(notification) => {
-                self.complete_all([
-                    notification.sender.as_mut(),
-                    notification.delivery.reader.as_mut(),
-                ]);
+                self.complete_one(notification.sender.as_mut(), true);
+                self.complete_one(notification.delivery.reader.as_mut(), false);
             }
             Event::Update(update) => {
-                self.complete_all([update.sender.as_mut(), update.delivery.reader.as_mut()]);
+                self.complete_one(update.sender.as_mut(), true);
+                self.complete_one(update.delivery.reader.as_mut(), false);
             }
-            Event::ConnectFailed(failed) => self.complete_all([Some(&mut failed.sender)]),
-            Event::ReceiverClosed(closed) => self.complete_all([Some(&mut closed.closer)]),
+            Event::ConnectFailed(failed) => self.complete_one(Some(&mut failed.sender), true),
+            Event::ReceiverClosed(closed) => self.complete_one(Some(&mut closed.closer), false),
             Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => {}
         }
     }
 
-    fn complete_all<'a>(&mut self, processes: impl IntoIterator<Item = Option<&'a mut Process>>) {
-        for process in processes.into_iter().flatten() {
+    /// Receivers are few and stay: what programs they are isn't repeated with each event.
+    fn complete_one(&mut self, process: Option<&mut Process>, is_sender: bool) {
+        if let Some(process) = process {
             let told = self.tell(process);
             process.attribution = told.attribution;
-            process.later = told.later;
+            process.later = if is_sender { told.later } else { told.line };
         }
     }
 
@@ -198,8 +213,8 @@ impl Enrich {
             .and_then(|start_ns| self.processes.get_mut(&(process.pid, start_ns)))
         else {
             return Told {
-                later: None,
                 attribution: by_path,
+                ..Told::default()
             };
         };
         let path = path.map(|(_, path)| path);
@@ -210,8 +225,8 @@ impl Enrich {
         }
         let Some(facts) = &looked.facts else {
             return Told {
-                later: None,
                 attribution: by_path,
+                ..Told::default()
             };
         };
         let by_line = if self.has_hosts_cgroups {
@@ -230,13 +245,19 @@ impl Enrich {
             }
             None => (None, by_path),
         };
+        let line = Later {
+            cgroup: line,
+            ..Later::default()
+        };
         let later = Later {
             executable: facts.executable.clone(),
             command_line: facts.command_line.clone(),
-            cgroup: line,
+            ..line.clone()
         };
+        let known = |later: Later| (later != Later::default()).then(|| Arc::new(later));
         let told = Told {
-            later: (later != Later::default()).then(|| Arc::new(later)),
+            later: known(later),
+            line: known(line),
             attribution,
         };
         looked.later = Some((path.map(<[u8]>::to_vec), told.clone()));

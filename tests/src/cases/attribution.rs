@@ -144,6 +144,11 @@ pub fn in_a_v1_hierarchy(stage: &mut Stage) -> Result<()> {
     drop(writer.take());
     stage.keep_record(&mut child)?;
     child.reap()?;
+    // With a cgroup in it, it would outlive its mount, and show in /proc of all that come later.
+    until("the container's cgroup to be removable", || {
+        Ok(fs::remove_dir(&container).is_ok().then_some(()))
+    })?;
+    fs::remove_dir(hierarchy.join("docker")).context("not empty")?;
     unmount(&hierarchy).context("could not take the hierarchy away")?;
     stage.stop(receiver)
 }
