@@ -1,5 +1,5 @@
-//! Wires the stages: rings, decode, order, join, enrich, view, sink. Tasks, shutdown, deadlines and the counting
-//! of losses live only here: `stages` is what a record passes, `command` the command that is traced.
+//! Wires the stages: rings, decode, order, join, enrich, view, sink. Tasks, shutdown, deadlines and
+//! the counting of losses live only here: `stages` is what a record passes, `command` the command that is traced.
 
 mod command;
 mod stages;

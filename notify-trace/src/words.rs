@@ -6,8 +6,8 @@ use unicode_width::UnicodeWidthChar as _;
 
 use crate::escape::escape_field;
 use crate::event::{
-    Address, Credentials, Defect, DeliveryState, Errno, Line, Notification, Process, Receiver,
-    Unknown,
+    Address, Credentials, Defect, DeliveryState, Errno, Line, Notification, PlanName, Process,
+    Receiver, Unknown,
 };
 
 /// `comm[pid]`.
@@ -130,6 +130,16 @@ pub fn credentials(credentials: Credentials) -> String {
 #[must_use]
 pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// As the command line names it.
+#[must_use]
+pub const fn plan_name(name: PlanName) -> &'static str {
+    match name {
+        PlanName::Full => "full",
+        PlanName::NoTrampolines => "no-trampolines",
+        PlanName::Tracepoints => "tracepoints",
+    }
 }
 
 /// What became of it.

@@ -11,12 +11,13 @@ use notify_trace_common::fields::{FIELDS, Feature};
 use crate::doctor::advice::{Finding, advice};
 use crate::doctor::host::Host;
 use crate::doctor::{Check, Status, privileges, surroundings};
-use crate::event::{Plan, PlanName};
+use crate::event::Plan;
 use crate::probe::btf;
 use crate::probe::load::what_is_lost;
 use crate::probe::offsets;
 use crate::probe::refusal::Refusal;
 use crate::probe::self_test::Findings;
+use crate::words::plan_name;
 
 /// What came of the attempt to trace.
 #[derive(Debug, Default)]
@@ -154,16 +155,6 @@ fn pid_namespace(host: &Host) -> Check {
         Err(error) => {
             Check::new("pid_namespace", Status::Bad, error, source).advise(&Finding::PidNamespace)
         }
-    }
-}
-
-/// As the command line names it.
-#[must_use]
-pub const fn plan_name(name: PlanName) -> &'static str {
-    match name {
-        PlanName::Full => "full",
-        PlanName::NoTrampolines => "no-trampolines",
-        PlanName::Tracepoints => "tracepoints",
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::fmt::Write as _;
 
-use crate::doctor::checks::plan_name;
 use crate::doctor::hooks::Hook;
 use crate::doctor::{Check, Report, Status, Verdict};
 use crate::escape::escape;
 use crate::probe::refusal::Refusal;
+use crate::words::plan_name;
 
 /// Columns that a line may have.
 pub const COLUMNS: usize = 80;

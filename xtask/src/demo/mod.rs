@@ -170,12 +170,7 @@ fn pack(agent: &Path, kernel: &Kernel) -> Result<Initramfs> {
     for (name, text) in SCRIPTS {
         archive.program(&format!("payload/notify-trace/{name}"), text.as_bytes())?;
     }
-    for folder in ["payload/systemd", "payload/systemd/system"] {
-        archive.folder(folder)?;
-    }
-    for (name, text) in UNITS {
-        archive.file(&format!("payload/systemd/system/{name}"), text.as_bytes())?;
-    }
+    archive.units(&UNITS)?;
     Ok(archive)
 }
 

@@ -40,12 +40,7 @@ pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
             &binaries.join(program),
         )?;
     }
-    for folder in ["payload/systemd", "payload/systemd/system"] {
-        archive.folder(folder)?;
-    }
-    for (name, text) in UNITS {
-        archive.file(&format!("payload/systemd/system/{name}"), text.as_bytes())?;
-    }
+    archive.units(&UNITS)?;
     Ok(archive)
 }
 

@@ -56,6 +56,17 @@ impl Initramfs {
         Ok(archive)
     }
 
+    /// Adds units for the systemd of an archive with a disk, by name and text.
+    pub fn units(&mut self, units: &[(&str, &str)]) -> Result<()> {
+        for folder in ["payload/systemd", "payload/systemd/system"] {
+            self.folder(folder)?;
+        }
+        for (name, text) in units {
+            self.file(&format!("payload/systemd/system/{name}"), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Adds a folder, its path without the leading slash.
     pub fn folder(&mut self, path: &str) -> Result<()> {
         self.entry(path, FOLDER, (0, 0), &[])

@@ -3,17 +3,13 @@
 use jiff::Zoned;
 
 use crate::escape::escape_field;
-use crate::event::{Losses, PlanName, Session, Summary};
-use crate::words::count;
+use crate::event::{Losses, Session, Summary};
+use crate::words::{count, plan_name};
 
 /// What is traced and how, what that can't show, and what is not as one would wish.
 pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {
     let escape = |text: &str| escape_field(text.as_bytes()).to_string();
-    let plan = match session.plan.name {
-        PlanName::Full => "full",
-        PlanName::NoTrampolines => "no-trampolines",
-        PlanName::Tracepoints => "tracepoints",
-    };
+    let plan = plan_name(session.plan.name);
     let mut lines = vec![
         format!(
             "notify-trace {} on {}, Linux {} {}, {}",
