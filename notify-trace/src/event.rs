@@ -8,6 +8,8 @@
 //! each other and with `MONOTONIC_USEC=`; `time` is wall time by the clock's offset when the record
 //! was read.
 
+mod unit_state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use self::unit_state::{UnitProcess, UnitState};
 
 /// Version of the format. Within one version fields are only added.
 pub const FORMAT_VERSION: u32 = 1;
@@ -36,6 +40,8 @@ pub enum Event {
     ReceiverClosed(Box<ReceiverClosed>),
     /// A process that had sent a notification exited.
     Exit(Exit),
+    /// What a service manager says of a unit that has to do with notifications.
+    Unit(Box<UnitState>),
     /// Something was lost since the last such line.
     Loss(Loss),
     /// Last of every output: counts, loss included.

@@ -37,6 +37,7 @@ impl Tally {
             | Event::ReceiverClosed(_)
             | Event::Exit(_)
             | Event::Loss(_)
+            | Event::Unit(_)
             | Event::Summary(_) => {}
         }
     }

@@ -191,7 +191,11 @@ impl Enrich {
             }
             Event::ConnectFailed(failed) => self.complete_one(Some(&mut failed.sender), true),
             Event::ReceiverClosed(closed) => self.complete_one(Some(&mut closed.closer), false),
-            Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => {}
+            Event::Session(_)
+            | Event::Exit(_)
+            | Event::Unit(_)
+            | Event::Loss(_)
+            | Event::Summary(_) => {}
         }
     }
 

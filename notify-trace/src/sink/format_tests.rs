@@ -57,6 +57,7 @@ fn there_is_an_example_of_each_type_of_event() {
         "send",
         "session",
         "summary",
+        "unit",
         "update",
     ];
     assert_eq!(

@@ -4,7 +4,7 @@
 use crate::enrich::cgroup::has_suffix;
 use crate::event::{
     Attribution, ConnectFailed, Container, DeliveryState, Line, Notification, Process,
-    ReceiverClosed, Unit,
+    ReceiverClosed, Unit, UnitState,
 };
 use crate::glob;
 
@@ -115,6 +115,12 @@ impl Filter {
             && (!self.failed || destroyed > 0)
             && any(&self.classes, |class| is_like(class, &closed.class))
             && self.sender(Some(&closed.closer)) == Answer::Yes
+    }
+
+    /// Whether what a manager says of a unit is asked for: only units can be told apart by it.
+    #[must_use]
+    pub fn unit_state(&self, state: &UnitState) -> bool {
+        any(&self.units, |wanted| is_like(wanted, &state.unit))
     }
 
     fn has_key(&self, lines: &[Line]) -> bool {

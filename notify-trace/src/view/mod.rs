@@ -119,6 +119,7 @@ impl View {
             }
             Event::ReceiverClosed(closed) => self.options.filter.receiver_closed(closed),
             Event::Exit(exit) => self.is_senders(*exit),
+            Event::Unit(state) => self.options.filter.unit_state(state),
             Event::Session(_) | Event::Loss(_) | Event::Summary(_) => true,
         }
     }

@@ -70,7 +70,11 @@ impl Rows {
             Event::ConnectFailed(failed) => Some(connect_failed(failed)),
             Event::ReceiverClosed(closed) => Some(receiver_closed(closed)),
             // Of use to those who conclude something of it; to the eye an exit is noise.
-            Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => None,
+            Event::Session(_)
+            | Event::Exit(_)
+            | Event::Unit(_)
+            | Event::Loss(_)
+            | Event::Summary(_) => None,
         }
     }
 

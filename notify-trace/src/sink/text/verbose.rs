@@ -23,7 +23,11 @@ pub(super) fn facts(event: &Event) -> Vec<Fact> {
         Event::Update(update) => of_update(update),
         Event::ConnectFailed(failed) => of_connect(failed),
         Event::ReceiverClosed(closed) => of_closed(closed),
-        Event::Session(_) | Event::Exit(_) | Event::Loss(_) | Event::Summary(_) => Vec::new(),
+        Event::Session(_)
+        | Event::Exit(_)
+        | Event::Unit(_)
+        | Event::Loss(_)
+        | Event::Summary(_) => Vec::new(),
     };
     facts
         .into_iter()
