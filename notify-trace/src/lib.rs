@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ enrich ──▶ view ──▶ sink
+//!                                                                          └─▶ correlate ──▶ sink
 //! ```
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
@@ -25,6 +26,8 @@ pub mod join;
 pub mod event;
 
 pub mod enrich;
+
+pub mod correlate;
 
 pub mod view;
 

@@ -95,6 +95,11 @@ impl<K: Eq + Hash + Copy, V> Recent<K, V> {
         self.young.get(key)
     }
 
+    /// The same without counting as use.
+    pub(crate) fn peek(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.rejuvenate(key);
         self.young.get_mut(key)

@@ -1,0 +1,423 @@
+//! The life of one unit, as its notifications tell it: start, reloads, pings, stop.
+//!
+//! Takes what its manager accepted, in order; gives phases that have ended and what the rules found.
+
+use std::collections::VecDeque;
+
+use super::message::{find, number, says};
+use super::moment_of;
+use super::outcome::{Moment, Phase, PhaseName, Subject};
+use super::verdict::ready::{Said, never_ready};
+use super::verdict::watchdog::{Pings, overrun, ping, silent, triggered};
+use super::verdict::{Finding, reload};
+use crate::escape::escape_field;
+use crate::event::{Notification, UnitState};
+use crate::words;
+
+/// Most statuses that are remembered.
+const STATUSES: usize = 16;
+/// Most refusals that are remembered.
+const REFUSALS: usize = 8;
+/// Most characters of a status, or of a message, that are shown.
+const SHOWN: usize = 120;
+/// How much later than the watchdog's limit its silence is spoken of.
+const GRACE_NS: u64 = 1_000_000_000;
+/// After how long an open reload is spoken of, if its limit is unknown.
+const OPEN_NS: u64 = 30_000_000_000;
+/// At the end of a recording it is spoken of sooner.
+const OPEN_AT_END_NS: u64 = 3_000_000_000;
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) findings: Vec<(Finding, Vec<u64>)>,
+    pub(super) phases: Vec<Phase>,
+}
+
+impl Step {
+    fn find(&mut self, found: Option<Finding>, about: &[u64]) {
+        self.findings
+            .extend(found.map(|found| (found, about.to_vec())));
+    }
+}
+
+/// Something that has begun, by a notification.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    id: u64,
+    at_ns: u64,
+    pid: Option<u32>,
+}
+
+/// A unit's life so far.
+#[derive(Debug)]
+pub(super) struct Life {
+    name: String,
+    subject: Subject,
+    /// When the last accepted `READY=1` was taken.
+    ready_ns: Option<u64>,
+    reload: Option<Begun>,
+    is_open_told: bool,
+    last_reload_usec: Option<u64>,
+    stopping: Option<Begun>,
+    pings: Pings,
+    /// What the manager, or `WATCHDOG_USEC=`, says.
+    limit_ns: Option<u64>,
+    is_silence_told: bool,
+    /// `EXTEND_TIMEOUT_USEC=`: when it came, and until when it is good.
+    extension: Option<(u64, u64)>,
+    extensions: u64,
+    fds: u64,
+    barriers: u64,
+    statuses: VecDeque<(u64, String)>,
+    last: Option<(u64, String)>,
+    refused: VecDeque<(u64, String)>,
+}
+
+impl Life {
+    pub(super) fn new(name: String, subject: Subject) -> Self {
+        Self {
+            name,
+            subject,
+            ready_ns: None,
+            reload: None,
+            is_open_told: false,
+            last_reload_usec: None,
+            stopping: None,
+            pings: Pings::default(),
+            limit_ns: None,
+            is_silence_told: false,
+            extension: None,
+            extensions: 0,
+            fds: 0,
+            barriers: 0,
+            statuses: VecDeque::new(),
+            last: None,
+            refused: VecDeque::new(),
+        }
+    }
+
+    /// Something was sent from it, whatever became of it.
+    pub(super) fn heard(&mut self, it: &Notification) {
+        let text: Vec<String> = it.lines.iter().filter_map(words::line).collect();
+        let text = words::cut(text.join(" "), SHOWN);
+        self.last = Some((it.monotonic_ns, format!("#{} {text}", it.id)));
+    }
+
+    /// Something that it said was not accepted.
+    pub(super) fn refused(&mut self, it: &Notification, why: &str) {
+        if !says(it, "READY") {
+            return;
+        }
+        if self.refused.len() >= REFUSALS {
+            self.refused.pop_front();
+        }
+        let text = format!("READY=1 was sent (#{}), but {why}", it.id);
+        self.refused.push_back((it.monotonic_ns, text));
+    }
+
+    /// A message that the manager acts on, as far as is known.
+    pub(super) fn accepted(&mut self, it: &Notification, state: Option<&UnitState>) -> Step {
+        let mut step = Step::default();
+        let Some(dequeued_ns) = it.timing.dequeued_ns else {
+            return step;
+        };
+        self.learn(state);
+        self.extension_is_kept(it, state, dequeued_ns, &mut step);
+        // systemd: STOPPING wins over READY, READY over RELOADING in one datagram.
+        if says(it, "STOPPING") {
+            self.stopping = Some(Begun {
+                id: it.id,
+                at_ns: dequeued_ns,
+                pid: it.sender.as_ref().map(|sender| sender.pid),
+            });
+        } else {
+            self.reloading(it, state, dequeued_ns, &mut step);
+            self.ready(it, state, dequeued_ns, &mut step);
+        }
+        self.watchdog(it, dequeued_ns, &mut step);
+        if let Some(usec) = number(it, "EXTEND_TIMEOUT_USEC") {
+            let until_ns = dequeued_ns.saturating_add(usec.saturating_mul(1_000));
+            self.extension = Some((it.id, until_ns));
+            self.extensions += 1;
+        }
+        if find(it, "FDSTORE").is_some() {
+            self.fds += u64::from(it.fds.unwrap_or(0));
+        }
+        self.barriers += u64::from(says(it, "BARRIER"));
+        if let Some(status) = find(it, "STATUS").and_then(|it| it.value) {
+            if self.statuses.len() >= STATUSES {
+                self.statuses.pop_front();
+            }
+            let text = words::cut(escape_field(status), SHOWN);
+            self.statuses.push_back((dequeued_ns, text));
+        }
+        step
+    }
+
+    fn learn(&mut self, state: Option<&UnitState>) {
+        if let Some(usec) = state.and_then(|state| state.watchdog_usec) {
+            self.limit_ns = Some(usec.saturating_mul(1_000));
+        }
+    }
+
+    fn reloading(
+        &mut self,
+        it: &Notification,
+        state: Option<&UnitState>,
+        dequeued_ns: u64,
+        step: &mut Step,
+    ) {
+        if !says(it, "RELOADING") {
+            return;
+        }
+        let before = reload::Before {
+            last_usec: self.last_reload_usec,
+            ready_ns: self.ready_ns,
+        };
+        step.find(reload::reloading(it, state, before), &[it.id]);
+        self.last_reload_usec = number(it, "MONOTONIC_USEC");
+        self.is_open_told = false;
+        self.reload = Some(Begun {
+            id: it.id,
+            at_ns: dequeued_ns,
+            pid: None,
+        });
+    }
+
+    fn ready(
+        &mut self,
+        it: &Notification,
+        state: Option<&UnitState>,
+        dequeued_ns: u64,
+        step: &mut Step,
+    ) {
+        if !says(it, "READY") {
+            return;
+        }
+        let at = moment_of(it, dequeued_ns);
+        if let Some(begun) = self.reload.take() {
+            step.phases.push(Phase {
+                at,
+                phase: PhaseName::Reload,
+                subject: self.subject.clone(),
+                about: vec![begun.id, it.id],
+                took_ns: Some(dequeued_ns.saturating_sub(begun.at_ns)),
+                facts: Vec::new(),
+            });
+        } else {
+            // Of this start, not of one before or after.
+            let began_ns = state
+                .and_then(|state| state.inactive_exit_ns)
+                .filter(|began_ns| *began_ns <= dequeued_ns)
+                .filter(|began_ns| self.ready_ns.is_none_or(|ready_ns| ready_ns < *began_ns));
+            let is_first = self.ready_ns.is_none() || began_ns.is_some();
+            if is_first {
+                step.phases.push(Phase {
+                    at,
+                    phase: PhaseName::Start,
+                    subject: self.subject.clone(),
+                    about: vec![it.id],
+                    took_ns: began_ns.map(|began_ns| dequeued_ns - began_ns),
+                    facts: Vec::new(),
+                });
+                self.pings = Pings::default();
+                self.is_silence_told = false;
+            }
+        }
+        self.ready_ns = Some(dequeued_ns);
+        self.refused.clear();
+        self.extension = None;
+        if self.pings.last_ns.is_none() {
+            self.pings.last_ns = Some(dequeued_ns);
+        }
+    }
+
+    fn watchdog(&mut self, it: &Notification, dequeued_ns: u64, step: &mut Step) {
+        if let Some(usec) = number(it, "WATCHDOG_USEC") {
+            self.limit_ns = Some(usec.saturating_mul(1_000));
+        }
+        if find(it, "WATCHDOG").is_some_and(|it| it.value == Some(b"trigger")) {
+            step.find(Some(triggered(&self.name)), &[it.id]);
+        }
+        if says(it, "WATCHDOG") {
+            let gap_ns = self.pings.ping(dequeued_ns);
+            self.is_silence_told = false;
+            if let (Some(gap_ns), Some(limit_ns)) = (gap_ns, self.limit_ns) {
+                step.find(ping(&self.name, gap_ns, limit_ns), &[it.id]);
+            }
+        }
+    }
+
+    fn extension_is_kept(
+        &mut self,
+        it: &Notification,
+        state: Option<&UnitState>,
+        dequeued_ns: u64,
+        step: &mut Step,
+    ) {
+        let Some((id, until_ns)) = self.extension else {
+            return;
+        };
+        // The unit's own limit may be later still; without knowing it nothing is late.
+        let Some(own_ns) = state.and_then(own_limit_ns) else {
+            return;
+        };
+        let until_ns = until_ns.max(own_ns);
+        if dequeued_ns > until_ns {
+            let late_ns = dequeued_ns - until_ns;
+            step.find(Some(overrun(&self.name, late_ns, false)), &[id, it.id]);
+            self.extension = None;
+        }
+    }
+
+    /// What its manager says of it.
+    pub(super) fn state(&mut self, state: &UnitState) -> Step {
+        let mut step = Step::default();
+        self.learn(Some(state));
+        let began_ns = state.inactive_exit_ns.unwrap_or(0);
+        let is_ready = self.ready_ns.is_some_and(|ready_ns| ready_ns >= began_ns);
+        if !is_ready {
+            let of_this_start = |at_ns: &u64| *at_ns >= began_ns;
+            let said = Said {
+                last: self
+                    .last
+                    .as_ref()
+                    .filter(|(at_ns, _)| of_this_start(at_ns))
+                    .map(|(at_ns, text)| (text.clone(), state.monotonic_ns.saturating_sub(*at_ns))),
+                refused: self
+                    .refused
+                    .iter()
+                    .filter(|(at_ns, _)| of_this_start(at_ns))
+                    .map(|(_, text)| text.clone())
+                    .collect(),
+            };
+            step.find(never_ready(state, &said), &[]);
+            if state.result.as_deref() == Some("timeout")
+                && let Some((id, _)) = self.extension.take()
+            {
+                step.find(Some(overrun(&self.name, 0, true)), &[id]);
+            }
+        }
+        if state.result.as_deref() == Some("watchdog")
+            && !self.is_silence_told
+            && let Some(limit_ns) = self.limit_ns
+        {
+            self.is_silence_told = true;
+            let found = silent(&self.name, self.pings, state.monotonic_ns, limit_ns, true);
+            step.find(Some(found), &[]);
+        }
+        step
+    }
+
+    /// Time has passed. `state`: what its manager said last.
+    pub(super) fn advance(&mut self, now: Moment, state: Option<&UnitState>, is_end: bool) -> Step {
+        let mut step = Step::default();
+        let now_ns = now.monotonic_ns;
+        let is_up = state.is_some_and(|state| state.active_state == "active")
+            && self.stopping.is_none()
+            && self.reload.is_none();
+        if let (Some(limit_ns), Some(last_ns)) = (self.limit_ns, self.pings.last_ns)
+            && is_up
+            && !self.is_silence_told
+            && limit_ns > 0
+            && now_ns.saturating_sub(last_ns) > limit_ns + GRACE_NS
+        {
+            self.is_silence_told = true;
+            let found = silent(&self.name, self.pings, now_ns, limit_ns, false);
+            step.find(Some(found), &[]);
+        }
+        if let Some(begun) = self.reload
+            && !self.is_open_told
+        {
+            let age_ns = now_ns.saturating_sub(begun.at_ns);
+            let limit_ns = if is_end {
+                OPEN_AT_END_NS
+            } else {
+                state
+                    .and_then(|state| state.timeout_start_usec)
+                    .map_or(OPEN_NS, |usec| {
+                        (usec.saturating_mul(1_000) / 3).min(OPEN_NS)
+                    })
+            };
+            if age_ns > limit_ns {
+                self.is_open_told = true;
+                step.find(Some(reload::open(&self.name, age_ns)), &[begun.id]);
+            }
+        }
+        step
+    }
+
+    /// A process of it exited.
+    pub(super) fn exited(&mut self, pid: u32, at: Moment) -> Option<Phase> {
+        let begun = self.stopping.filter(|begun| begun.pid == Some(pid))?;
+        self.stopping = None;
+        Some(Phase {
+            at,
+            phase: PhaseName::Stop,
+            subject: self.subject.clone(),
+            about: vec![begun.id],
+            took_ns: Some(at.monotonic_ns.saturating_sub(begun.at_ns)),
+            facts: Vec::new(),
+        })
+    }
+
+    /// What is only worth a line at the end.
+    pub(super) fn finish(&self, at: Moment) -> Vec<Phase> {
+        let phase = |phase, facts: Vec<String>| Phase {
+            at,
+            phase,
+            subject: self.subject.clone(),
+            about: Vec::new(),
+            took_ns: None,
+            facts,
+        };
+        let mut phases = Vec::new();
+        if self.pings.count > 0 {
+            phases.push(phase(PhaseName::Watchdog, self.watchdog_facts()));
+        }
+        if self.extensions > 0 {
+            let times = words::count(self.extensions, "extension", "extensions");
+            phases.push(phase(PhaseName::Extensions, vec![times]));
+        }
+        if self.fds > 0 {
+            let fds = words::count(self.fds, "file descriptor", "file descriptors");
+            phases.push(phase(PhaseName::FdStore, vec![fds]));
+        }
+        if self.barriers > 0 {
+            let barriers = words::count(self.barriers, "barrier", "barriers");
+            phases.push(phase(PhaseName::Barriers, vec![barriers]));
+        }
+        if !self.statuses.is_empty() {
+            let texts = self.statuses.iter().map(|(_, text)| text.clone());
+            phases.push(phase(PhaseName::Status, texts.collect()));
+        }
+        phases
+    }
+
+    fn watchdog_facts(&self) -> Vec<String> {
+        let mut facts = vec![words::count(self.pings.count, "ping", "pings")];
+        if let (Some(min_ns), Some(max_ns)) = (self.pings.min_ns, self.pings.max_ns) {
+            facts.push(format!(
+                "{} to {} apart",
+                words::duration(min_ns),
+                words::duration(max_ns)
+            ));
+        }
+        if let Some(limit_ns) = self.limit_ns {
+            facts.push(format!("allowed {}", words::duration(limit_ns)));
+            if let Some(max_ns) = self.pings.max_ns {
+                let left = words::duration(limit_ns.saturating_sub(max_ns));
+                facts.push(format!("least margin {left}"));
+            }
+        }
+        facts
+    }
+}
+
+/// Until when the unit may start by its own `TimeoutStartSec=`.
+fn own_limit_ns(state: &UnitState) -> Option<u64> {
+    let began_ns = state.main_start_ns.or(state.inactive_exit_ns)?;
+    let timeout_usec = state.timeout_start_usec?;
+    Some(began_ns.saturating_add(timeout_usec.saturating_mul(1_000)))
+}

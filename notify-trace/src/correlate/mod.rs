@@ -1,0 +1,610 @@
+//! Conclusions over several events: why a notification was lost, what a proxy made of it, how long
+//! a start took.
+//!
+//! ```text
+//! Event ──▶ ledger (all that is known of a notification) ──▶ relay · queues · verdict · life ──▶ Outcome
+//! ```
+//!
+//! [`Correlator`] is a pure state machine: no clock, no I/O. A live trace and a recording run the
+//! very same code; time passes by the events themselves and by [`Correlator::advance`]. All memory
+//! is bounded; what is forgotten gives no conclusion.
+
+pub mod outcome;
+
+mod ledger;
+mod life;
+mod message;
+mod queues;
+mod relay;
+#[cfg(test)]
+pub(crate) mod samples;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod units;
+mod verdict;
+
+use std::collections::{HashMap, VecDeque};
+
+use self::ledger::Ledger;
+use self::life::{Life, Step};
+use self::outcome::{Kind, Moment, Outcome, Repeats, Subject, Verdict};
+use self::queues::Queues;
+use self::relay::{Closed, Relays};
+use self::units::{UnitKey, Units, is_to_manager};
+use self::verdict::manager::{self, Answer, Told};
+use self::verdict::{Finding, delivery, protocol};
+use crate::event::{DeliveryState, Event, Notification, UnitState};
+use crate::names::Recent;
+
+/// How long what a manager says of a unit is waited for.
+const FACTS_NS: u64 = 3_000_000_000;
+
+/// Most notifications that wait for facts.
+const WAITING: usize = 4_096;
+
+/// Most units whose lives are followed.
+const LIVES: usize = 8_192;
+
+/// Most different verdicts whose repetitions are counted instead of told.
+const TOLD: usize = 4_096;
+
+/// Most processes whose exits are remembered.
+const EXITS: usize = 16_384;
+
+/// Moment of a notification's `monotonic_ns` moved to another time of it.
+fn moment_of(it: &Notification, monotonic_ns: u64) -> Moment {
+    Moment {
+        time: it.time,
+        monotonic_ns: it.monotonic_ns,
+    }
+    .moved_to(monotonic_ns)
+}
+
+impl Moment {
+    /// The same clocks at another time.
+    fn moved_to(self, monotonic_ns: u64) -> Self {
+        let by_ns = i128::from(monotonic_ns) - i128::from(self.monotonic_ns);
+        let time = i64::try_from(by_ns)
+            .ok()
+            .and_then(|by_ns| {
+                self.time
+                    .checked_add(std::time::Duration::from_nanos(by_ns.unsigned_abs()))
+                    .ok()
+                    .filter(|_| by_ns >= 0)
+                    .or_else(|| {
+                        self.time
+                            .checked_sub(std::time::Duration::from_nanos(by_ns.unsigned_abs()))
+                            .ok()
+                            .filter(|_| by_ns < 0)
+                    })
+            })
+            .unwrap_or(self.time);
+        Self { time, monotonic_ns }
+    }
+}
+
+/// A notification that a manager took, until it is known whether it acts on it.
+#[derive(Debug)]
+struct Waiting {
+    notification: Notification,
+    until_ns: u64,
+}
+
+/// By this a verdict is known as a repetition.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Said {
+    kind: Kind,
+    unit: Option<String>,
+    user: Option<u32>,
+    container: Option<String>,
+    comm: Option<String>,
+}
+
+/// How often a verdict was repeated.
+#[derive(Debug)]
+struct Count {
+    number: u64,
+    times: u64,
+    at: Moment,
+}
+
+/// Draws conclusions from events in the order in which they became known.
+#[derive(Debug)]
+pub struct Correlator {
+    ledger: Ledger,
+    units: Units,
+    relays: Relays,
+    queues: Queues,
+    lives: HashMap<UnitKey, Life>,
+    waiting: HashMap<UnitKey, VecDeque<Waiting>>,
+    waiting_count: usize,
+    exits: Recent<u32, u64>,
+    said: HashMap<Said, Count>,
+    verdicts: u64,
+    now: Moment,
+}
+
+impl Default for Correlator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Correlator {
+    /// Has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            ledger: Ledger::new(),
+            units: Units::default(),
+            relays: Relays::default(),
+            queues: Queues::default(),
+            lives: HashMap::new(),
+            waiting: HashMap::new(),
+            waiting_count: 0,
+            exits: Recent::new(EXITS),
+            said: HashMap::new(),
+            verdicts: 0,
+            now: Moment::default(),
+        }
+    }
+
+    /// Takes an event; what follows of it goes to `out`.
+    pub fn event(&mut self, event: &Event, out: &mut dyn FnMut(Outcome)) {
+        match event {
+            Event::Session(session) => self.pass(
+                Moment {
+                    time: session.time,
+                    monotonic_ns: session.monotonic_ns,
+                },
+                out,
+            ),
+            Event::Send(it) => {
+                self.pass(moment_of(it, it.monotonic_ns), out);
+                let flood = self.queues.sent(it);
+                self.tell(flood, it, &[], out);
+                self.queues.take(it);
+                for settled in self.ledger.send(it) {
+                    self.settled(&settled, out);
+                }
+            }
+            Event::Update(update) => {
+                self.pass(
+                    Moment {
+                        time: update.time,
+                        monotonic_ns: update.monotonic_ns,
+                    },
+                    out,
+                );
+                if let Some(merged) = self.ledger.update(update) {
+                    self.queues.take(&merged);
+                    if ledger::is_settled(&merged) {
+                        self.settled(&merged, out);
+                    }
+                }
+            }
+            Event::ConnectFailed(failed) => {
+                let at = Moment {
+                    time: failed.time,
+                    monotonic_ns: failed.monotonic_ns,
+                };
+                self.pass(at, out);
+                let key = UnitKey::of_sender(Some(&failed.sender), &failed.class);
+                let state = key.as_ref().and_then(|key| self.units.latest(key));
+                let found = delivery::connect_failed(failed, state);
+                let mut subject = subject::of_process(&failed.sender);
+                if let Some(key) = key {
+                    subject.unit = Some(key.name);
+                    subject.user = key.user;
+                }
+                self.verdict(found, subject, at, Vec::new(), out);
+            }
+            Event::ReceiverClosed(closed) => {
+                self.pass(
+                    Moment {
+                        time: closed.time,
+                        monotonic_ns: closed.monotonic_ns,
+                    },
+                    out,
+                );
+                self.queues.closed(closed.receiver.inode);
+            }
+            Event::Exit(exit) => {
+                let at = Moment {
+                    time: exit.time,
+                    monotonic_ns: exit.monotonic_ns,
+                };
+                self.pass(at, out);
+                self.exits.insert(exit.pid, exit.monotonic_ns);
+                let mut closed = Vec::new();
+                self.relays.exited(exit.pid, &mut closed);
+                self.hops(closed, out);
+                for life in self.lives.values_mut() {
+                    if let Some(phase) = life.exited(exit.pid, at) {
+                        out(Outcome::Phase(Box::new(phase)));
+                    }
+                }
+            }
+            Event::Unit(state) => self.unit(state, out),
+            Event::Loss(_) | Event::Summary(_) => {}
+        }
+    }
+
+    /// Time has passed without an event: what was waited for may never come.
+    pub fn advance(&mut self, now_ns: u64, out: &mut dyn FnMut(Outcome)) {
+        if now_ns > self.now.monotonic_ns {
+            self.pass(self.now.moved_to(now_ns), out);
+        }
+    }
+
+    /// No event will come any more.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Outcome)) {
+        let now = self.now;
+        for it in self.ledger.finish() {
+            self.settled(&it, out);
+        }
+        let keys: Vec<UnitKey> = self.waiting.keys().cloned().collect();
+        for key in keys {
+            self.decide(&key, true, out);
+        }
+        let mut closed = Vec::new();
+        self.relays.finish(now.monotonic_ns, &mut closed);
+        self.hops(closed, out);
+        self.lives_advance(now, true, out);
+        let mut lives: Vec<(&UnitKey, &Life)> = self.lives.iter().collect();
+        lives.sort_by(|one, other| (one.0.user, &one.0.name).cmp(&(other.0.user, &other.0.name)));
+        for (_, life) in lives {
+            for phase in life.finish(now) {
+                out(Outcome::Phase(Box::new(phase)));
+            }
+        }
+        let mut repeats: Vec<Repeats> = self
+            .said
+            .drain()
+            .filter(|(_, told)| told.times > 0)
+            .map(|(_, told)| Repeats {
+                verdict: told.number,
+                times: told.times,
+                at: told.at,
+            })
+            .collect();
+        repeats.sort_by_key(|it| it.verdict);
+        for it in repeats {
+            out(Outcome::Repeats(it));
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, to: Moment, out: &mut dyn FnMut(Outcome)) {
+        if to.monotonic_ns < self.now.monotonic_ns {
+            return;
+        }
+        self.now = to;
+        let now_ns = to.monotonic_ns;
+        for it in self.ledger.due(now_ns) {
+            self.settled(&it, out);
+        }
+        let late: Vec<UnitKey> = self
+            .waiting
+            .iter()
+            .filter(|(_, queue)| queue.front().is_some_and(|it| it.until_ns <= now_ns))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in late {
+            self.decide(&key, false, out);
+        }
+        let mut closed = Vec::new();
+        self.relays.advance(now_ns, &mut closed);
+        self.hops(closed, out);
+        for (found, about) in self.queues.advance(now_ns) {
+            self.verdict(found, Subject::default(), to, about, out);
+        }
+        self.lives_advance(to, false, out);
+    }
+
+    fn lives_advance(&mut self, now: Moment, is_end: bool, out: &mut dyn FnMut(Outcome)) {
+        let mut steps = Vec::new();
+        for (key, life) in &mut self.lives {
+            let step = life.advance(now, self.units.latest(key), is_end);
+            if !step.findings.is_empty() {
+                steps.push((key.clone(), step));
+            }
+        }
+        for (key, step) in steps {
+            self.step(&key, step, now, out);
+        }
+    }
+
+    /// All is known of a notification, or as much as will ever be.
+    fn settled(&mut self, it: &Notification, out: &mut dyn FnMut(Outcome)) {
+        let mut closed = Vec::new();
+        self.relays.settled(it, &mut closed);
+        self.hops(closed, out);
+        let key = UnitKey::of_sender(it.sender.as_ref(), &it.class);
+        let state = key.as_ref().and_then(|key| self.units.latest(key));
+        let lost = delivery::not_delivered(it, state);
+        if let Some(found) = &lost {
+            let what = found.what.clone();
+            if let Some(life) = self.life(key.as_ref()) {
+                life.heard(it);
+                life.refused(it, &what);
+            }
+        }
+        self.tell(lost, it, &[], out);
+        if it.delivery.state != DeliveryState::Delivered || !is_to_manager(&it.class) {
+            return;
+        }
+        if let Some(life) = self.life(key.as_ref()) {
+            life.heard(it);
+        }
+        let objections = protocol::objections(it);
+        if let Some(found) = objections.iter().find(|found| is_whole(found.kind)) {
+            let what = found.what.clone();
+            if let Some(life) = self.life(key.as_ref()) {
+                life.refused(it, &what);
+            }
+        }
+        let is_dropped = objections.iter().any(|found| is_whole(found.kind));
+        for found in objections {
+            self.tell(Some(found), it, &[], out);
+        }
+        if is_dropped {
+            return;
+        }
+        let Some(key) = key else {
+            // Nothing will be said of a unit that isn't known.
+            let answer = self.acceptance(it, None);
+            if let Answer::Refused(found) = answer {
+                self.tell(Some(found), it, &[], out);
+            }
+            return;
+        };
+        let until_ns = it
+            .timing
+            .dequeued_ns
+            .unwrap_or(it.monotonic_ns)
+            .saturating_add(FACTS_NS);
+        if self.waiting_count >= WAITING {
+            return self.judge(it, &key, out);
+        }
+        self.waiting_count += 1;
+        self.waiting
+            .entry(key.clone())
+            .or_default()
+            .push_back(Waiting {
+                notification: it.clone(),
+                until_ns,
+            });
+        self.decide(&key, false, out);
+    }
+
+    /// Judges what need not wait any longer, in order.
+    fn decide(&mut self, key: &UnitKey, is_end: bool, out: &mut dyn FnMut(Outcome)) {
+        while let Some(first) = self.waiting.get(key).and_then(VecDeque::front) {
+            let it = &first.notification;
+            let is_over = is_end
+                || first.until_ns <= self.now.monotonic_ns
+                || self.has_news(key, it.timing.dequeued_ns)
+                || !needs_news(&self.acceptance(it, Some(key)));
+            if !is_over {
+                return;
+            }
+            let Some(first) = self.waiting.get_mut(key).and_then(VecDeque::pop_front) else {
+                return;
+            };
+            self.waiting_count -= 1;
+            self.judge(&first.notification, key, out);
+        }
+        self.waiting.remove(key);
+    }
+
+    /// Whether the manager has said something of the unit since it took the notification.
+    fn has_news(&self, key: &UnitKey, dequeued_ns: Option<u64>) -> bool {
+        self.units
+            .latest(key)
+            .is_some_and(|state| dequeued_ns.is_none_or(|at_ns| state.monotonic_ns >= at_ns))
+    }
+
+    fn acceptance(&self, it: &Notification, key: Option<&UnitKey>) -> Answer {
+        self.with_told(it, key, manager::acceptance)
+    }
+
+    fn with_told<T>(
+        &self,
+        it: &Notification,
+        key: Option<&UnitKey>,
+        ask: impl FnOnce(&Told<'_>) -> T,
+    ) -> T {
+        let states: Vec<&UnitState> = key
+            .map(|key| self.units.states(key).collect())
+            .unwrap_or_default();
+        let waiting = self.units.waiting(units::manager_of(it));
+        let pid = it.delivery.credentials.map(|it| it.pid);
+        let exited_ns = pid.and_then(|pid| self.exits.peek(&pid).copied());
+        ask(&Told {
+            notification: it,
+            unit: key,
+            states: &states,
+            waiting: &waiting,
+            exited_ns,
+        })
+    }
+
+    /// A manager took it: what it makes of it.
+    fn judge(&mut self, it: &Notification, key: &UnitKey, out: &mut dyn FnMut(Outcome)) {
+        if let Some(claimed) = it.delivery.credentials
+            && it
+                .sender
+                .as_ref()
+                .is_some_and(|sender| sender.pid != claimed.pid)
+        {
+            let other = self.units.of_main_pid(units::manager_of(it), claimed.pid);
+            let found = manager::on_behalf(it, Some(key), other);
+            if found.is_some() {
+                // It counts for the other unit.
+                return self.tell(found, it, &[], out);
+            }
+        }
+        match self.acceptance(it, Some(key)) {
+            Answer::Refused(found) => {
+                let what = found.what.clone();
+                if let Some(life) = self.life(Some(key)) {
+                    life.refused(it, &what);
+                }
+                self.tell(Some(found), it, &[], out);
+            }
+            Answer::Accepted | Answer::Unknown => {
+                let found = self.with_told(it, Some(key), manager::fd_store);
+                self.tell(found, it, &[], out);
+                let state = self.units.latest(key).cloned();
+                let at = moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns));
+                if let Some(life) = self.life(Some(key)) {
+                    let step = life.accepted(it, state.as_ref());
+                    self.step(key, step, at, out);
+                }
+            }
+        }
+    }
+
+    /// What a manager says of a unit.
+    fn unit(&mut self, state: &UnitState, out: &mut dyn FnMut(Outcome)) {
+        let at = Moment {
+            time: state.time,
+            monotonic_ns: state.monotonic_ns,
+        };
+        self.units.learn(state);
+        let key = UnitKey::of_state(state);
+        self.decide(&key, false, out);
+        self.pass(at, out);
+        if let Some(life) = self.life(Some(&key)) {
+            let step = life.state(state);
+            self.step(&key, step, at, out);
+        }
+    }
+
+    fn life(&mut self, key: Option<&UnitKey>) -> Option<&mut Life> {
+        let key = key?;
+        if !key.name.ends_with(".service") {
+            return None;
+        }
+        if self.lives.len() >= LIVES && !self.lives.contains_key(key) {
+            return None;
+        }
+        let life = self
+            .lives
+            .entry(key.clone())
+            .or_insert_with(|| Life::new(key.name.clone(), subject::of_unit(key)));
+        Some(life)
+    }
+
+    fn step(&mut self, key: &UnitKey, step: Step, at: Moment, out: &mut dyn FnMut(Outcome)) {
+        for phase in step.phases {
+            out(Outcome::Phase(Box::new(phase)));
+        }
+        for (found, about) in step.findings {
+            self.verdict(found, subject::of_unit(key), at, about, out);
+        }
+    }
+
+    fn hops(&mut self, closed: Vec<Closed>, out: &mut dyn FnMut(Outcome)) {
+        for hop in closed {
+            if hop.is_swallowed {
+                let found = relay::swallowed(&hop);
+                let at = hop.relay.at;
+                let about = vec![hop.relay.notification];
+                let subject = subject::of_sender(&hop.notification);
+                self.verdict(found, subject, at, about, out);
+            }
+            out(Outcome::Relay(Box::new(hop.relay)));
+        }
+    }
+
+    fn tell(
+        &mut self,
+        found: Option<Finding>,
+        it: &Notification,
+        besides: &[u64],
+        out: &mut dyn FnMut(Outcome),
+    ) {
+        let Some(found) = found else { return };
+        let at = moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns));
+        let mut about = vec![it.id];
+        about.extend(besides);
+        self.verdict(found, subject::of_sender(it), at, about, out);
+    }
+
+    /// Tells a verdict, or counts it if the same was told before.
+    fn verdict(
+        &mut self,
+        found: Finding,
+        subject: Subject,
+        at: Moment,
+        about: Vec<u64>,
+        out: &mut dyn FnMut(Outcome),
+    ) {
+        let said = Said {
+            kind: found.kind,
+            unit: subject.unit.clone(),
+            user: subject.user,
+            container: subject.container.clone(),
+            comm: subject.comm.clone(),
+        };
+        if let Some(told) = self.said.get_mut(&said) {
+            told.times += 1;
+            told.at = at;
+            return;
+        }
+        if self.said.len() >= TOLD {
+            return;
+        }
+        self.verdicts += 1;
+        let number = self.verdicts;
+        self.said.insert(
+            said,
+            Count {
+                number,
+                times: 0,
+                at,
+            },
+        );
+        let Finding {
+            kind,
+            certainty,
+            what,
+            evidence,
+            rule,
+            remedy,
+        } = found;
+        out(Outcome::Verdict(Box::new(Verdict {
+            number,
+            at,
+            kind,
+            certainty,
+            subject,
+            about,
+            what,
+            evidence,
+            rule,
+            remedy,
+        })));
+    }
+}
+
+/// Whether systemd throws the whole datagram away.
+const fn is_whole(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::TooLong | Kind::EmbeddedNul | Kind::NoAssignment | Kind::MalformedBarrier
+    )
+}
+
+/// Whether what the manager says next may change the answer.
+const fn needs_news(answer: &Answer) -> bool {
+    match answer {
+        Answer::Accepted => false,
+        Answer::Unknown => true,
+        // These follow from the datagram itself.
+        Answer::Refused(found) => matches!(found.kind, Kind::AccessRefused),
+    }
+}

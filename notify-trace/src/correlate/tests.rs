@@ -1,0 +1,222 @@
+//! Events in, outcomes out.
+
+use super::outcome::{Certainty, PhaseName};
+use super::samples::{MS, S, Sample, unit_state};
+use super::*;
+use crate::event::Exit;
+
+fn outcomes(events: impl IntoIterator<Item = Event>) -> Vec<Outcome> {
+    let mut correlator = Correlator::new();
+    let mut all = Vec::new();
+    for event in events {
+        correlator.event(&event, &mut |it| all.push(it));
+    }
+    correlator.finish(&mut |it| all.push(it));
+    all
+}
+
+fn send(sample: Sample) -> Event {
+    Event::Send(Box::new(sample.build()))
+}
+
+fn unit(state: UnitState) -> Event {
+    Event::Unit(Box::new(state))
+}
+
+fn verdicts(all: &[Outcome]) -> Vec<(Kind, Certainty)> {
+    all.iter()
+        .filter_map(|it| match it {
+            Outcome::Verdict(verdict) => Some((verdict.kind, verdict.certainty)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_healthy_start_is_a_phase_and_no_verdict() {
+    let state = UnitState {
+        inactive_exit_ns: Some(S / 2),
+        active_enter_ns: Some(S + MS),
+        ..unit_state("app.service", 2 * S)
+    };
+    let all = outcomes([send(Sample::new("READY=1\nSTATUS=up")), unit(state)]);
+    assert_eq!(verdicts(&all), []);
+    let Outcome::Phase(start) = &all[0] else {
+        panic!("{all:?}");
+    };
+    assert_eq!(start.phase, PhaseName::Start);
+    assert_eq!(start.took_ns, Some(S / 2 + 100_000));
+}
+
+#[test]
+fn what_is_refused_waits_for_the_managers_word() {
+    let refused = send(Sample::new("READY=1").from("helper", 101, "app.service"));
+    // Without a word from the manager nothing is concluded.
+    assert_eq!(verdicts(&outcomes([refused.clone()])), []);
+    let before = unit(unit_state("app.service", S / 2));
+    let after = unit(unit_state("app.service", 2 * S));
+    let expected = [(Kind::AccessRefused, Certainty::Inferred)];
+    assert_eq!(
+        verdicts(&outcomes([before.clone(), refused.clone(), after])),
+        expected
+    );
+    // It may have become the main process meanwhile.
+    let main = unit(UnitState {
+        main_pid: Some(101),
+        ..unit_state("app.service", 2 * S)
+    });
+    assert_eq!(verdicts(&outcomes([before, refused, main])), []);
+}
+
+#[test]
+fn a_refused_ready_is_the_reason_for_a_start_that_fails() {
+    let starting = UnitState {
+        active_state: "failed".to_owned(),
+        sub_state: "failed".to_owned(),
+        result: Some("timeout".to_owned()),
+        inactive_exit_ns: Some(S / 2),
+        ..unit_state("app.service", 5 * S)
+    };
+    let all = outcomes([
+        send(
+            Sample::new("READY=1")
+                .from("helper", 101, "app.service")
+                .id(7),
+        ),
+        unit(unit_state("app.service", 2 * S)),
+        unit(starting),
+    ]);
+    assert_eq!(
+        verdicts(&all),
+        [
+            (Kind::AccessRefused, Certainty::Inferred),
+            (Kind::NeverReady, Certainty::Certain),
+        ]
+    );
+    let Some(Outcome::Verdict(last)) = all
+        .iter()
+        .rev()
+        .find(|it| matches!(it, Outcome::Verdict(_)))
+    else {
+        panic!("{all:?}");
+    };
+    assert!(last.evidence[0].contains("#7"), "{:?}", last.evidence);
+}
+
+#[test]
+fn a_second_try_without_credentials_is_no_loss() {
+    let first = Sample::new("READY=1").claiming(50).failed(1, "EPERM").id(1);
+    let mut second = Sample::new("READY=1").id(2).at(S + MS);
+    second.0.retry_of = Some(1);
+    assert_eq!(verdicts(&outcomes([send(first.clone()), send(second)])), []);
+    assert_eq!(
+        verdicts(&outcomes([send(first)])),
+        [(Kind::SendFailed, Certainty::Certain)]
+    );
+}
+
+#[test]
+fn the_same_again_is_counted() {
+    let lost = |id: u64| {
+        send(
+            Sample::new("STATUS=x")
+                .id(id)
+                .at(id * S)
+                .from("helper", 101, "app.service")
+                .gone(),
+        )
+    };
+    let all = outcomes((1..=5).map(lost));
+    assert_eq!(verdicts(&all), [(Kind::SenderGone, Certainty::Certain)]);
+    let repeats: Vec<_> = all
+        .iter()
+        .filter_map(|it| match it {
+            Outcome::Repeats(repeats) => Some((repeats.verdict, repeats.times)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(repeats, [(1, 4)]);
+}
+
+#[test]
+fn a_reload_and_a_stop_are_phases() {
+    let notify_reload = UnitState {
+        service_type: Some("notify-reload".to_owned()),
+        ..unit_state("app.service", S / 2)
+    };
+    let exit = Exit {
+        time: "2026-11-24T12:00:00Z".parse().expect("a time"),
+        monotonic_ns: 120 * S,
+        pid: 100,
+        start_boottime_ns: Some(100),
+    };
+    let all = outcomes([
+        unit(notify_reload),
+        send(Sample::new("READY=1").id(1)),
+        send(
+            Sample::new("RELOADING=1\nMONOTONIC_USEC=99999000")
+                .id(2)
+                .at(100 * S),
+        ),
+        send(Sample::new("READY=1").id(3).at(101 * S)),
+        send(Sample::new("STOPPING=1").id(4).at(119 * S)),
+        Event::Exit(exit),
+    ]);
+    assert_eq!(verdicts(&all), []);
+    let phases: Vec<_> = all
+        .iter()
+        .filter_map(|it| match it {
+            Outcome::Phase(phase) => Some((phase.phase, phase.took_ns)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        phases,
+        [
+            (PhaseName::Start, None),
+            (PhaseName::Reload, Some(S)),
+            (PhaseName::Stop, Some(S - 100_000)),
+        ]
+    );
+}
+
+#[test]
+fn a_watchdog_that_is_silent_is_told_once() {
+    let state = |at_ns: u64| {
+        unit(UnitState {
+            watchdog_usec: Some(2_000_000),
+            ..unit_state("app.service", at_ns)
+        })
+    };
+    let ping = |id: u64, at_ns: u64| send(Sample::new("WATCHDOG=1").id(id).at(at_ns));
+    let healthy = [
+        send(Sample::new("READY=1")),
+        state(S + MS),
+        ping(2, 2 * S),
+        ping(3, 3 * S),
+        state(3 * S + MS),
+    ];
+    assert_eq!(verdicts(&outcomes(healthy.clone())), []);
+    let mut late: Vec<Event> = healthy.into();
+    late.push(state(9 * S));
+    late.push(state(10 * S));
+    assert_eq!(
+        verdicts(&outcomes(late)),
+        [(Kind::WatchdogLate, Certainty::Inferred)]
+    );
+}
+
+#[test]
+fn moments_move_on_both_clocks() {
+    let moment = Moment {
+        time: "2026-11-24T12:00:00Z".parse().expect("a time"),
+        monotonic_ns: 10 * S,
+    };
+    let expect = |to_ns: u64, time: &str| {
+        let moved = moment.moved_to(to_ns);
+        assert_eq!(moved.time, time.parse().expect("a time"));
+        assert_eq!(moved.monotonic_ns, to_ns);
+    };
+    expect(12 * S, "2026-11-24T12:00:02Z");
+    expect(9 * S, "2026-11-24T11:59:59Z");
+}

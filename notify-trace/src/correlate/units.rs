@@ -1,0 +1,134 @@
+//! What managers said of units, the latest and what it replaced. Bounded.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::event::{Attribution, Notification, Process, UnitState};
+
+/// Most units that are remembered.
+const UNITS: usize = 8_192;
+
+/// Most earlier states that are remembered of each.
+const STATES: usize = 4;
+
+/// A unit of the system's manager, or of a user's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct UnitKey {
+    pub(super) user: Option<u32>,
+    pub(super) name: String,
+}
+
+impl UnitKey {
+    /// The unit that the manager who was told finds the process in.
+    ///
+    /// A user's manager is told on a socket of its own, so the class decides.
+    pub(super) fn of(is_of: &Attribution, class: &str) -> Option<Self> {
+        if class == USER_CLASS {
+            let unit = is_of.user_unit.as_ref()?;
+            return Some(Self {
+                user: is_of.user,
+                name: unit.name.clone(),
+            });
+        }
+        let unit = is_of.unit.as_ref()?;
+        Some(Self {
+            user: None,
+            name: unit.name.clone(),
+        })
+    }
+
+    /// The same for the sender of a notification.
+    pub(super) fn of_sender(sender: Option<&Process>, class: &str) -> Option<Self> {
+        Self::of(sender?.attribution.as_deref()?, class)
+    }
+
+    /// The unit that a manager speaks of.
+    pub(super) fn of_state(state: &UnitState) -> Self {
+        Self {
+            user: state.user,
+            name: state.unit.clone(),
+        }
+    }
+}
+
+/// Class of the system manager's socket.
+pub(super) const SYSTEM_CLASS: &str = "systemd";
+/// Class of the sockets of users' managers.
+pub(super) const USER_CLASS: &str = "systemd-user";
+
+/// Whether the receiver of a notification is a service manager of systemd.
+pub(super) fn is_to_manager(class: &str) -> bool {
+    class == SYSTEM_CLASS || class == USER_CLASS
+}
+
+/// What is known of units.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    states: HashMap<UnitKey, VecDeque<UnitState>>,
+}
+
+impl Units {
+    pub(super) fn learn(&mut self, state: &UnitState) {
+        let key = UnitKey::of_state(state);
+        if self.states.len() >= UNITS && !self.states.contains_key(&key) {
+            // Nearly nothing is lost: what matters again will be told again.
+            self.states.clear();
+        }
+        let states = self.states.entry(key).or_default();
+        if states.len() >= STATES {
+            states.pop_front();
+        }
+        states.push_back(state.clone());
+    }
+
+    /// All that is remembered of a unit, the latest last.
+    pub(super) fn states(&self, key: &UnitKey) -> impl DoubleEndedIterator<Item = &UnitState> {
+        self.states.get(key).into_iter().flatten()
+    }
+
+    /// What was said last of a unit.
+    pub(super) fn latest(&self, key: &UnitKey) -> Option<&UnitState> {
+        self.states.get(key)?.back()
+    }
+
+    /// The unit, of the same manager, whose main process that is by what was said last.
+    pub(super) fn of_main_pid(&self, user: Option<u32>, pid: u32) -> Option<&UnitKey> {
+        self.last(user)
+            .find(|(_, state)| state.main_pid == Some(pid))
+            .map(|(key, _)| key)
+    }
+
+    /// Units of this manager that were starting when asked last, and must say `READY=1`.
+    pub(super) fn waiting(&self, user: Option<u32>) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .last(user)
+            .filter(|(_, state)| must_say_ready(state) && state.active_state == "activating")
+            .map(|(key, _)| &*key.name)
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn last(&self, user: Option<u32>) -> impl Iterator<Item = (&UnitKey, &UnitState)> {
+        self.states
+            .iter()
+            .filter(move |(key, _)| key.user == user)
+            .filter_map(|(key, states)| Some((key, states.back()?)))
+    }
+}
+
+/// Whether the unit is up only when it has said so.
+pub(super) fn must_say_ready(state: &UnitState) -> bool {
+    matches!(
+        state.service_type.as_deref(),
+        Some("notify" | "notify-reload")
+    )
+}
+
+/// The manager's user for a class of socket: a user's manager is told which by the attribution.
+pub(super) fn manager_of(notification: &Notification) -> Option<u32> {
+    if notification.class != USER_CLASS {
+        return None;
+    }
+    let sender = notification.sender.as_ref()?;
+    sender.attribution.as_deref()?.user
+}
