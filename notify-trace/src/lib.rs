@@ -1,9 +1,11 @@
 //! notify-trace, userspace: one datagram's way from the kernel hook to a line of output.
 //!
 //! ```text
-//! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ enrich ──▶ view ──▶ sink
-//!                                                                          └─▶ correlate ──▶ sink
+//! kernel programs ──records──▶ probe ──▶ decode ──▶ order ──▶ join ──▶ enrich ──▶ explain ──▶ sink
 //! ```
+//!
+//! `explain` is two stages in one: `view` (what is shown) and `correlate` (what follows of it). `show`
+//! and the verb `explain` read events from a recording instead, through the same stages.
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
@@ -31,6 +33,8 @@ pub mod correlate;
 
 pub mod view;
 
+pub mod explain;
+
 pub mod escape;
 
 pub mod who;
@@ -42,6 +46,10 @@ pub mod sink;
 pub mod tally;
 
 pub mod pipeline;
+
+pub mod recording;
+
+pub mod replay;
 
 pub mod doctor;
 

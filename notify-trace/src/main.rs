@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
-use notify_trace::cli::{doctor, sockets, trace};
+use notify_trace::cli::{doctor, replay, sockets, trace};
 use notify_trace::escape;
 use notify_trace::probe::self_test;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Trace(args) => trace::run(&args),
+        Verb::Show(args) => replay::show(&args),
+        Verb::Explain(args) => replay::explain(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sockets(args) => sockets::run(&args),
         Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),

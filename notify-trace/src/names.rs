@@ -95,6 +95,10 @@ impl<K: Eq + Hash + Copy, V> Recent<K, V> {
         self.young.get(key)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
     /// The same without counting as use.
     pub(crate) fn peek(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))

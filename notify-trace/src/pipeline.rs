@@ -1,4 +1,4 @@
-//! Wires the stages: rings, decode, order, join, enrich, view, sink. Tasks, shutdown, deadlines and
+//! Wires the stages: rings, decode, order, join, enrich, explain, sink. Tasks, shutdown, deadlines and
 //! the counting of losses live only here: `stages` is what a record passes, `command` the command that is traced.
 
 mod command;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What is shown.
     pub view: ViewOptions,
+    /// With conclusions between the events.
+    pub explain: bool,
     /// Takes every record as it was read, one after the other.
     pub records: Option<Fresh>,
     /// Bytes of each CPU's ring.

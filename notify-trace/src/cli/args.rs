@@ -28,6 +28,16 @@ pub enum Verb {
     /// Attach, and print each datagram sent to a notify socket until told to stop.
     #[command(after_long_help = format!("{TRACE_EXAMPLES}\n\n{}", exit::TABLE))]
     Trace(Box<TraceArgs>),
+    /// Print a recording again, through any filter and in any form.
+    #[command(after_long_help = format!("{SHOW_EXAMPLES}\n\n{}", exit::TABLE))]
+    Show(Box<ShowArgs>),
+    /// Say of a recording why notifications were lost, what proxies made of them, and how long
+    /// starts and reloads took.
+    ///
+    /// What systemd accepts or refuses can be told of recordings made with trace --explain, which
+    /// has asked it. Each verdict says whether it is certain or inferred.
+    #[command(after_long_help = format!("{EXPLAIN_EXAMPLES}\n\n{}", exit::TABLE))]
+    Explain(Box<ExplainArgs>),
     /// Try what this kernel lets these privileges do, and say what to change.
     ///
     /// Each hook is loaded and attached for real, then detached; then the plan that trace would
@@ -69,6 +79,70 @@ Examples:
       which fields systemd's own programs send, without their values
   notify-trace trace --redact STATUS,X_TOKEN --write boot.jsonl
       on the terminal and, as JSON Lines, in a file; two keys' values in neither";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  notify-trace show boot.jsonl
+      as trace would have printed it
+  notify-trace show boot.jsonl --unit docker --time delta -v
+      one service, every fact, with the time between
+  notify-trace show boot.jsonl --explain
+      with the conclusions between the lines
+  notify-trace show - --keys-only -o json
+      from the standard input, without values, as JSON Lines";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  notify-trace explain boot.jsonl
+      verdicts, hops and units of a whole recording
+  notify-trace explain boot.jsonl --unit app
+      why app.service never became ready
+  notify-trace explain boot.jsonl --fail-on-verdict -o json
+      for a test: exit code 7 if a notification was lost, and why as JSON Lines";
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// JSON Lines of trace (--output json, or --write); - is the standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Say between the lines why a notification was lost, and what proxies made of it
+    #[arg(long)]
+    pub explain: bool,
+
+    /// End with exit code 7 if there is any verdict
+    #[arg(long, requires = "explain")]
+    pub fail_on_verdict: bool,
+
+    /// What is shown.
+    #[command(flatten)]
+    pub view: ViewArgs,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// JSON Lines of trace (--output json, or --write); - is the standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// End with exit code 7 if there is any verdict
+    #[arg(long)]
+    pub fail_on_verdict: bool,
+
+    /// What is explained.
+    #[command(flatten)]
+    pub view: ViewArgs,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -116,6 +190,11 @@ pub struct TraceArgs {
     /// v2 root, such as /system.slice/nginx.service; decided in the kernel
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,
+
+    /// Ask the service managers about the units that send, and say between the lines why a
+    /// notification was lost and what proxies made of it
+    #[arg(long)]
+    pub explain: bool,
 
     /// End with exit code 5 if anything was lost
     #[arg(long)]
@@ -303,6 +382,8 @@ mod tests {
             .chain(TRACE_EXAMPLES.lines())
             .chain(DOCTOR_EXAMPLES.lines())
             .chain(SOCKETS_EXAMPLES.lines())
+            .chain(SHOW_EXAMPLES.lines())
+            .chain(EXPLAIN_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())

@@ -19,6 +19,8 @@ pub enum Exit {
     Loss,
     /// `doctor`: tracing works, and something can't be told.
     Limited,
+    /// Something was found to explain, and `--fail-on-verdict` was given.
+    Verdict,
     /// The exit code of the command that was traced; 128 + N if signal N ended it.
     Command(u8),
 }
@@ -33,6 +35,7 @@ Exit codes:
   4  this kernel can't be traced: the error says what was tried and what came back
   5  something was lost, and --fail-on-loss was given
   6  doctor: tracing works, and something can't be told
+  7  there is a verdict, and --fail-on-verdict was given
   otherwise, with -- COMMAND: the command's own exit code, 128 + N if signal N ended it";
 
 impl Exit {
@@ -46,6 +49,7 @@ impl Exit {
             Self::KernelUnusable => 4,
             Self::Loss => 5,
             Self::Limited => 6,
+            Self::Verdict => 7,
             Self::Command(code) => code,
         }
     }
@@ -80,6 +84,7 @@ mod tests {
             Exit::KernelUnusable,
             Exit::Loss,
             Exit::Limited,
+            Exit::Verdict,
         ] {
             assert!(
                 TABLE.contains(&format!("\n  {}  ", exit.code())),

@@ -102,7 +102,9 @@ impl OutputArgs {
         )))
     }
 
-    fn text(&self) -> Options {
+    /// How text is written.
+    #[must_use]
+    pub fn text(&self) -> Options {
         Options {
             zone: TimeZone::system(),
             times: match self.time {

@@ -71,6 +71,7 @@ fn settings(args: &TraceArgs) -> Result<Settings> {
         },
         rules,
         view: args.view.options()?,
+        explain: args.explain,
         records: args
             .save_records
             .as_deref()

@@ -70,6 +70,11 @@ impl Ledger {
         Some(it)
     }
 
+    /// Whether nothing is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.open.is_empty()
+    }
+
     /// Failed attempts that were not repeated.
     pub(super) fn due(&mut self, now_ns: u64) -> Vec<Notification> {
         let mut due = Vec::new();

@@ -348,6 +348,12 @@ impl Life {
         step
     }
 
+    /// Whether silence would say something: a watchdog, a reload that has begun.
+    pub(super) const fn is_waiting(&self) -> bool {
+        (self.limit_ns.is_some() && !self.is_silence_told)
+            || (self.reload.is_some() && !self.is_open_told)
+    }
+
     /// A process of it exited.
     pub(super) fn exited(&mut self, pid: u32, at: Moment) -> Option<Phase> {
         let begun = self.stopping.filter(|begun| begun.pid == Some(pid))?;

@@ -238,6 +238,15 @@ impl Correlator {
         }
     }
 
+    /// Whether time has to pass for something to be concluded.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+            || !self.ledger.is_empty()
+            || !self.relays.is_empty()
+            || self.lives.values().any(Life::is_waiting)
+    }
+
     /// No event will come any more.
     pub fn finish(&mut self, out: &mut dyn FnMut(Outcome)) {
         let now = self.now;

@@ -178,6 +178,11 @@ impl Relays {
         arrival.last = Some((to, sent_ns));
     }
 
+    /// Whether no hop is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inboxes.is_empty()
+    }
+
     /// Ends hops to which nothing can be added any more.
     pub(super) fn advance(&mut self, now_ns: u64, out: &mut Vec<Closed>) {
         for inbox in self.inboxes.values_mut() {

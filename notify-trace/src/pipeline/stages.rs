@@ -15,6 +15,7 @@ use crate::decode::{Record, decode};
 use crate::enrich::Enrich;
 use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, Loss, Losses, PlanName, Summary};
+use crate::explain::{Explain, Shown};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
 use crate::order::Order;
 use crate::probe::attached::Attached;
@@ -24,7 +25,6 @@ use crate::select::Rules;
 use crate::sink::Sink;
 use crate::sink::file::Fresh;
 use crate::tally::Tally;
-use crate::view::View;
 
 /// How long a notification may be open before it is passed on as pending.
 const PENDING_AFTER_NS: u64 = 250_000_000;
@@ -48,7 +48,7 @@ pub(super) struct Stages<'a> {
     order: Order<Record>,
     join: Join,
     enrich: Enrich,
-    view: View,
+    explain: Explain,
     records: Option<BufWriter<Fresh>>,
     clock: WallClock,
     clock_taken_ns: u64,
@@ -81,7 +81,7 @@ impl<'a> Stages<'a> {
                 sees_queue: loaded.programs.contains(&Emitter::Queue),
             }),
             enrich: Enrich::new(Path::new("/proc")),
-            view: View::new(settings.view.clone()),
+            explain: Explain::new(settings.view.clone(), settings.explain),
             records: records.map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
@@ -131,6 +131,21 @@ impl<'a> Stages<'a> {
             order.release(before_ns, |record| join.push(record, context, out));
             join.expire(before_ns, context, out);
         });
+        self.pass(before_ns);
+    }
+
+    /// Lets time pass for what is concluded of silence.
+    fn pass(&mut self, now_ns: u64) {
+        let Self {
+            explain,
+            sink,
+            failed,
+            tally,
+            ..
+        } = self;
+        explain.advance(now_ns, &mut |shown| {
+            write(*sink, failed, tally, None, &shown)
+        });
     }
 
     /// Passes on everything: no record will come any more.
@@ -153,7 +168,7 @@ impl<'a> Stages<'a> {
             order,
             join,
             enrich,
-            view,
+            explain,
             clock,
             sink,
             failed,
@@ -166,8 +181,8 @@ impl<'a> Stages<'a> {
         };
         let mut out = |mut event: Event| {
             enrich.complete(&mut event);
-            view.show(event, &mut |event| {
-                write(*sink, failed, tally, *count, &event)
+            explain.take(event, &mut |shown| {
+                write(*sink, failed, tally, *count, &shown)
             });
         };
         let mut out: &mut dyn FnMut(Event) = &mut out;
@@ -176,7 +191,12 @@ impl<'a> Stages<'a> {
 
     /// When the join has something to pass on though no record comes.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let at_ns = self.join.next_deadline_ns()? + ORDER_SLACK_NS;
+        let Some(at_ns) = self.join.next_deadline_ns() else {
+            // Silence may be what is to be concluded from.
+            let wait = Duration::from_nanos(LOSS_CHECK_NS);
+            return self.explain.is_waiting().then(|| Instant::now() + wait);
+        };
+        let at_ns = at_ns + ORDER_SLACK_NS;
         // A millisecond more, because timers are that coarse and may fire early.
         let wait_ns = at_ns.saturating_sub(clock::now()) + ORDER_SLACK_NS;
         Some(Instant::now() + Duration::from_nanos(wait_ns))
@@ -190,14 +210,14 @@ impl<'a> Stages<'a> {
     /// Writes an event of the pipeline's own.
     pub(super) fn emit(&mut self, event: Event) {
         let Self {
-            view,
+            explain,
             sink,
             failed,
             tally,
             ..
         } = self;
-        view.show(event, &mut |event| {
-            write(*sink, failed, tally, None, &event)
+        explain.take(event, &mut |shown| {
+            write(*sink, failed, tally, None, &shown)
         });
     }
 
@@ -234,7 +254,7 @@ impl<'a> Stages<'a> {
             undecodable: self.undecodable,
             join_evicted: self.join.counters().join_evicted,
         };
-        self.view.count_losses(&mut losses);
+        self.explain.count_losses(&mut losses);
         losses
     }
 
@@ -289,7 +309,7 @@ impl<'a> Stages<'a> {
             destroyed: tally.destroyed,
             open: tally.open(),
             connect_failed: tally.connect_failed,
-            left_out: self.view.left_out(),
+            left_out: self.explain.left_out(),
             records_attempted: attempted,
             records_received: received,
             losses,
@@ -314,8 +334,19 @@ fn write(
     failed: &mut Option<io::Error>,
     tally: &mut Tally,
     count: Option<u64>,
-    event: &Event,
+    shown: &Shown,
 ) {
+    let event = match shown {
+        Shown::Event(event) => event,
+        Shown::Outcome(outcome) => {
+            if failed.is_none()
+                && let Err(error) = sink.outcome(outcome)
+            {
+                *failed = Some(error);
+            }
+            return;
+        }
+    };
     let is_enough = count.is_some_and(|count| tally.notifications >= count);
     let is_wanted = match event {
         Event::Update(update) => !is_enough || tally.is_open(update.id),

@@ -12,6 +12,7 @@ use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
 use super::Sink;
+use crate::correlate::outcome::Outcome;
 use crate::escape::is_dangerous;
 use crate::event::Event;
 
@@ -73,12 +74,22 @@ pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()
     out.write_all(&line)
 }
 
-impl<W: Write> Sink for Json<W> {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
+impl<W: Write> Json<W> {
+    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
         self.line.clear();
-        event.serialize(&mut Serializer::with_formatter(&mut self.line, Harmless))?;
+        value.serialize(&mut Serializer::with_formatter(&mut self.line, Harmless))?;
         self.line.push(b'\n');
         self.out.write_all(&self.line)
+    }
+}
+
+impl<W: Write> Sink for Json<W> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.line(event)
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        self.line(outcome)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -5,8 +5,10 @@
 
 use std::io;
 
+use crate::correlate::outcome::Outcome;
 use crate::event::Event;
 
+pub mod explained;
 pub mod file;
 pub mod json;
 pub mod tee;
@@ -26,6 +28,15 @@ pub trait Sink {
     ///
     /// If it can't be written.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Writes a conclusion; as a rule not at all.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    fn outcome(&mut self, _: &Outcome) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Lets go of what is buffered.
     ///

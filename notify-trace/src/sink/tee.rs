@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Sink;
+use crate::correlate::outcome::Outcome;
 use crate::event::Event;
 
 /// Writes to both. Whoever looks at the first may go away: the second goes on.
@@ -41,6 +42,18 @@ impl<'a> Tee<'a> {
 impl Sink for Tee<'_> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.both(|sink| sink.event(event))
+    }
+
+    /// A recording holds events only: conclusions are drawn anew from them.
+    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let Some(first) = &mut self.first else {
+            return Ok(());
+        };
+        match first.outcome(outcome) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.first = None,
+            result => return result,
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

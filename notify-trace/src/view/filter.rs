@@ -123,6 +123,12 @@ impl Filter {
         any(&self.units, |wanted| is_like(wanted, &state.unit))
     }
 
+    /// Whether this unit is asked for by its name.
+    #[must_use]
+    pub fn asks_for_unit(&self, unit: &str) -> bool {
+        self.units.iter().any(|wanted| is_like(wanted, unit))
+    }
+
     fn has_key(&self, lines: &[Line]) -> bool {
         any(&self.keys, |wanted| {
             lines.iter().any(|line| match line {

@@ -92,6 +92,21 @@ impl View {
         }
     }
 
+    /// The event without what is withheld, whether it is shown or not.
+    #[must_use]
+    pub fn redacted(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        self.options.redact.apply(&mut event);
+        event
+    }
+
+    /// Whether one of these notifications was shown, or the unit is asked for.
+    pub fn is_about_shown(&mut self, ids: &[u64], unit: Option<&str>) -> bool {
+        self.options.filter.is_empty()
+            || ids.iter().any(|id| self.shown.get(id).is_some())
+            || unit.is_some_and(|unit| self.options.filter.asks_for_unit(unit))
+    }
+
     /// Notifications and failed connects that were left out.
     #[must_use]
     pub const fn left_out(&self) -> u64 {

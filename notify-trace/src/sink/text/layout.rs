@@ -164,8 +164,8 @@ pub(super) const CONTINUED: &str = "┆ ";
 
 /// A part of a line, with what makes it stand out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) text: String,
+pub(in crate::sink) struct Part {
+    pub(in crate::sink) text: String,
     pub(super) style: super::style::Style,
 }
 

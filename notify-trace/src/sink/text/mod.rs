@@ -11,6 +11,7 @@
 mod facts;
 mod frame;
 mod layout;
+pub(in crate::sink) mod outcome;
 mod row;
 mod style;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use self::layout::{FATE, GAP, Layout, wrap};
 use self::row::{Row, Rows};
 use self::style::Style;
 use super::Sink;
+use crate::correlate::outcome::Outcome;
 use crate::event::Event;
 use crate::words;
 
@@ -288,6 +290,25 @@ impl<W: Write> Text<W> {
         Ok(())
     }
 
+    /// Parts on as many lines as they need, the first behind `lead`, the others as far to the right.
+    fn block(&mut self, lead: &str, parts: Vec<layout::Part>, indent: usize) -> io::Result<()> {
+        let cells = self
+            .layout()
+            .width
+            .map(|width| width.saturating_sub(indent).max(20));
+        let is_coloured = self.options.is_coloured;
+        let mut lead = lead.to_owned();
+        for line in wrap(parts, cells) {
+            let text: Vec<String> = line
+                .iter()
+                .map(|part| part.style.paint(&part.text, is_coloured))
+                .collect();
+            writeln!(self.out, "{lead}{GAP}{}", text.join(GAP))?;
+            lead = " ".repeat(indent - GAP.len());
+        }
+        Ok(())
+    }
+
     fn paragraph(&mut self, event: &Event, row: &Row) -> io::Result<()> {
         let layout = Layout {
             has_microseconds: true,
@@ -371,6 +392,27 @@ impl<W: Write> Sink for Text<W> {
                 None => Ok(()),
             },
         }
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let layout = self.layout();
+        let (at, title, lines) = match outcome {
+            Outcome::Verdict(verdict) => (
+                verdict.at,
+                outcome::verdict_title(verdict),
+                outcome::verdict_lines(verdict),
+            ),
+            Outcome::Relay(relay) => (relay.at, outcome::relay(relay), Vec::new()),
+            Outcome::Phase(phase) => (phase.at, outcome::phase(phase), Vec::new()),
+            Outcome::Repeats(repeats) => (repeats.at, outcome::repeats(*repeats), Vec::new()),
+        };
+        let time = self.time(at.time, at.monotonic_ns, &layout)?;
+        let indent = layout.time() + GAP.len();
+        self.block(&time, title, indent)?;
+        let lead = " ".repeat(layout.time());
+        lines
+            .into_iter()
+            .try_for_each(|part| self.block(&lead, vec![part], indent))
     }
 
     fn flush(&mut self) -> io::Result<()> {

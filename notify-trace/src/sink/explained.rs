@@ -1,0 +1,197 @@
+//! What `explain` prints of a whole recording: verdicts, then hops as trees, then units.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Write};
+
+use super::Sink;
+use super::text::{Options, Text, outcome};
+use crate::correlate::outcome::{Outcome, Phase, Relay, Repeats, Verdict};
+use crate::event::{Event, Notification};
+use crate::words;
+
+/// Most notifications whose words are kept for the trees.
+const KEPT: usize = 200_000;
+
+/// Most characters of a message in a tree.
+const SHOWN: usize = 160;
+
+/// Collects conclusions.
+#[derive(Debug, Default)]
+pub struct Explained {
+    verdicts: Vec<Verdict>,
+    repeats: Vec<Repeats>,
+    relays: BTreeMap<u64, Relay>,
+    phases: Vec<Phase>,
+    messages: HashMap<u64, String>,
+    losses: bool,
+}
+
+impl Explained {
+    /// How many verdicts there are.
+    #[must_use]
+    pub const fn verdicts(&self) -> usize {
+        self.verdicts.len()
+    }
+
+    /// Prints all that was collected.
+    ///
+    /// # Errors
+    /// If the output can't be written.
+    pub fn print(&self, out: &mut dyn Write, options: &Options) -> io::Result<()> {
+        self.print_verdicts(out, options)?;
+        self.print_hops(out)?;
+        self.print_units(out)?;
+        if self.losses {
+            writeln!(
+                out,
+                "\nSomething was lost while this was recorded: what is missing may be there, too."
+            )?;
+        }
+        Ok(())
+    }
+
+    fn print_verdicts(&self, out: &mut dyn Write, options: &Options) -> io::Result<()> {
+        if self.verdicts.is_empty() {
+            return writeln!(out, "No notification was lost, as far as was seen.");
+        }
+        let count = u64::try_from(self.verdicts.len()).unwrap_or(u64::MAX);
+        writeln!(out, "{}:", words::count(count, "verdict", "verdicts"))?;
+        let mut text = Text::new(&mut *out, options.clone());
+        for verdict in &self.verdicts {
+            text.outcome(&Outcome::Verdict(Box::new(verdict.clone())))?;
+            for repeats in &self.repeats {
+                if repeats.verdict == verdict.number {
+                    text.outcome(&Outcome::Repeats(*repeats))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print_hops(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.relays.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nHops:")?;
+        let inner: BTreeSet<u64> = self
+            .relays
+            .values()
+            .flat_map(|relay| &relay.sent)
+            .map(|sent| sent.notification)
+            .collect();
+        for (id, relay) in &self.relays {
+            if !inner.contains(id) {
+                writeln!(out, "  {}", self.message(*id))?;
+                self.print_hop(out, relay, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_hop(&self, out: &mut dyn Write, relay: &Relay, depth: usize) -> io::Result<()> {
+        let indent = "   ".repeat(depth);
+        let facts: Vec<String> = outcome::relay_facts(relay)
+            .into_iter()
+            .map(|part| part.text)
+            .collect();
+        let proxy = outcome::proxy(&relay.proxy);
+        if relay.sent.is_empty() {
+            return writeln!(
+                out,
+                "{indent}└─ {proxy} passed on nothing; {}",
+                facts.join("; ")
+            );
+        }
+        writeln!(out, "{indent}└─ {proxy}: {}", facts.join("; "))?;
+        for sent in &relay.sent {
+            let doubt = if sent.or_for.is_empty() {
+                String::new()
+            } else {
+                let others = outcome::numbers(&sent.or_for);
+                format!(" (or for {others}: nothing tells)")
+            };
+            writeln!(
+                out,
+                "{indent}   after {}{doubt}: {}",
+                words::duration(sent.hop_ns),
+                self.message(sent.notification)
+            )?;
+            // A proxy behind a proxy; ids only grow, so this ends.
+            if let Some(next) = self.relays.get(&sent.notification)
+                && next.notification > relay.notification
+            {
+                self.print_hop(out, next, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, id: u64) -> String {
+        match self.messages.get(&id) {
+            Some(words) => format!("#{id} {words}"),
+            None => format!("#{id}"),
+        }
+    }
+
+    fn print_units(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut units: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for phase in &self.phases {
+            let who = outcome::subject(&phase.subject).unwrap_or_default();
+            units
+                .entry(who)
+                .or_default()
+                .push(outcome::phase_words(phase));
+        }
+        if units.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nUnits:")?;
+        for (unit, phases) in units {
+            writeln!(out, "  {unit}: {}", phases.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Who sent what to whom, in a line.
+fn of(it: &Notification) -> String {
+    let sender = it.sender.as_ref().map_or_else(
+        || "somebody".to_owned(),
+        |sender| {
+            let name = words::name(sender);
+            let who = sender.attribution.as_deref().and_then(crate::who::who);
+            match who {
+                Some(who) => format!("{name} ({who})"),
+                None => name,
+            }
+        },
+    );
+    let lines: Vec<String> = it.lines.iter().filter_map(words::line).collect();
+    let text = words::cut(lines.join("  "), SHOWN);
+    format!("{sender} → {}: {text}", it.class)
+}
+
+impl Sink for Explained {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Send(it) if self.messages.len() < KEPT => {
+                self.messages.insert(it.id, of(it));
+            }
+            Event::Loss(_) => self.losses = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
+        match outcome {
+            Outcome::Verdict(verdict) => self.verdicts.push((**verdict).clone()),
+            Outcome::Repeats(repeats) => self.repeats.push(*repeats),
+            Outcome::Relay(relay) => {
+                self.relays.insert(relay.notification, (**relay).clone());
+            }
+            Outcome::Phase(phase) => self.phases.push((**phase).clone()),
+        }
+        Ok(())
+    }
+}
