@@ -29,6 +29,10 @@ pub mod event;
 
 pub mod enrich;
 
+pub mod unit;
+
+pub mod manager;
+
 pub mod correlate;
 
 pub mod view;

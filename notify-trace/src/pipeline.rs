@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use self::command::Running;
 use self::stages::Stages;
 use crate::enrich::clock::{self, WallClock};
-use crate::event::{Event, FORMAT_VERSION, Losses, Session};
+use crate::event::{Event, FORMAT_VERSION, Losses, Session, UnitState};
+use crate::manager::{self, Managers};
 use crate::probe::attached::Attached;
 use crate::probe::load::LoadOptions;
 use crate::probe::plan;
@@ -97,6 +98,9 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
     let mut warnings = settings.warnings.clone();
     warnings.extend(loaded.warnings.iter().cloned());
     warnings.extend(findings.warnings);
+    if settings.explain {
+        warnings.extend(manager::trouble());
+    }
     stages.emit(Event::Session(Box::new(session(
         &settings, &loaded, &rings, warnings,
     ))));
@@ -105,6 +109,11 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         stages.take(&bytes);
     }
 
+    let mut managers = settings
+        .explain
+        .then(Managers::start)
+        .transpose()
+        .context("cannot start the thread that asks the service managers")?;
     let mut report = Report::default();
     let mut command = Running::start(&settings.command)?;
     let mut end = settings
@@ -126,6 +135,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
                 report.command = Some(status.context("cannot wait for the command")?);
                 end = earliest(end, Instant::now().checked_add(settings.settle));
             }
+            state = answer(&mut managers) => stages.emit(Event::Unit(Box::new(state))),
             () = tokio::task::yield_now(), if is_busy => {}
             ready = rings.readable(), if !is_busy => ready?,
             () = sleep_until(wake), if !is_busy => {}
@@ -133,7 +143,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         let drained_ns = clock::now();
         let records = rings.received().records;
         rings.drain(|bytes| stages.take(&bytes));
-        stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS));
+        stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
         stages.show_losses(&loaded, &rings)?;
         loaded.print_kernel_log();
         stages.flush();
@@ -186,6 +196,14 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         }
     }
     stages.into_result().map(|()| report)
+}
+
+/// What a service manager says, if any is asked.
+async fn answer(managers: &mut Option<Managers>) -> UnitState {
+    match managers {
+        Some(managers) => managers.answer().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

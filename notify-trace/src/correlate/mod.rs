@@ -31,11 +31,12 @@ use self::life::{Life, Step};
 use self::outcome::{Kind, Moment, Outcome, Repeats, Subject, Verdict};
 use self::queues::Queues;
 use self::relay::{Closed, Relays};
-use self::units::{UnitKey, Units, is_to_manager};
+use self::units::Units;
 use self::verdict::manager::{self, Answer, Told};
 use self::verdict::{Finding, delivery, protocol};
 use crate::event::{DeliveryState, Event, Notification, UnitState};
 use crate::names::Recent;
+use crate::unit::{UnitKey, is_to_manager};
 
 /// How long what a manager says of a unit is waited for.
 const FACTS_NS: u64 = 3_000_000_000;

@@ -10,10 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use super::message::{Assignment, assignments, keys, says};
 use super::outcome::{Certainty, Forward, Kind, Moment, Relay};
 use super::subject::of_process;
-use super::units::is_to_manager;
 use super::verdict::Finding;
 use crate::escape::escape_field;
 use crate::event::{DeliveryState, Notification, Process};
+use crate::unit::is_to_manager;
 use crate::words;
 
 /// Longest time from the dequeue of one to the send of the other. Runtimes forward within

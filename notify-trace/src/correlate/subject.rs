@@ -1,9 +1,9 @@
 //! Whom an outcome concerns, in the words of its events.
 
 use super::outcome::Subject;
-use super::units::{USER_CLASS, UnitKey};
 use crate::escape::escape_field;
 use crate::event::{Notification, Process};
+use crate::unit::{USER_CLASS, UnitKey};
 use crate::who;
 
 /// A process, and the unit or the container that it is of.

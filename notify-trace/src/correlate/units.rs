@@ -2,63 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::event::{Attribution, Notification, Process, UnitState};
+use crate::event::{Notification, UnitState};
+use crate::unit::{USER_CLASS, UnitKey};
 
 /// Most units that are remembered.
 const UNITS: usize = 8_192;
 
 /// Most earlier states that are remembered of each.
 const STATES: usize = 4;
-
-/// A unit of the system's manager, or of a user's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct UnitKey {
-    pub(super) user: Option<u32>,
-    pub(super) name: String,
-}
-
-impl UnitKey {
-    /// The unit that the manager who was told finds the process in.
-    ///
-    /// A user's manager is told on a socket of its own, so the class decides.
-    pub(super) fn of(is_of: &Attribution, class: &str) -> Option<Self> {
-        if class == USER_CLASS {
-            let unit = is_of.user_unit.as_ref()?;
-            return Some(Self {
-                user: is_of.user,
-                name: unit.name.clone(),
-            });
-        }
-        let unit = is_of.unit.as_ref()?;
-        Some(Self {
-            user: None,
-            name: unit.name.clone(),
-        })
-    }
-
-    /// The same for the sender of a notification.
-    pub(super) fn of_sender(sender: Option<&Process>, class: &str) -> Option<Self> {
-        Self::of(sender?.attribution.as_deref()?, class)
-    }
-
-    /// The unit that a manager speaks of.
-    pub(super) fn of_state(state: &UnitState) -> Self {
-        Self {
-            user: state.user,
-            name: state.unit.clone(),
-        }
-    }
-}
-
-/// Class of the system manager's socket.
-pub(super) const SYSTEM_CLASS: &str = "systemd";
-/// Class of the sockets of users' managers.
-pub(super) const USER_CLASS: &str = "systemd-user";
-
-/// Whether the receiver of a notification is a service manager of systemd.
-pub(super) fn is_to_manager(class: &str) -> bool {
-    class == SYSTEM_CLASS || class == USER_CLASS
-}
 
 /// What is known of units.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ use crate::enrich::clock::{self, WallClock};
 use crate::event::{Event, Loss, Losses, PlanName, Summary};
 use crate::explain::{Explain, Shown};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
+use crate::manager::Managers;
 use crate::order::Order;
 use crate::probe::attached::Attached;
 use crate::probe::load::SELF_TEST_RULE;
@@ -122,12 +123,12 @@ impl<'a> Stages<'a> {
     }
 
     /// Passes on what is older than `before_ns`, and what is due.
-    pub(super) fn release(&mut self, before_ns: u64) {
+    pub(super) fn release(&mut self, before_ns: u64, managers: Option<&mut Managers>) {
         if before_ns.saturating_sub(self.clock_taken_ns) > CLOCK_AGE_NS {
             self.clock = WallClock::now();
             self.clock_taken_ns = before_ns;
         }
-        self.feed(|order, join, context, out| {
+        self.feed(managers, |order, join, context, out| {
             order.release(before_ns, |record| join.push(record, context, out));
             join.expire(before_ns, context, out);
         });
@@ -151,7 +152,7 @@ impl<'a> Stages<'a> {
     /// Passes on everything: no record will come any more.
     pub(super) fn finish(&mut self) {
         self.clock = WallClock::now();
-        self.feed(|order, join, context, out| {
+        self.feed(None, |order, join, context, out| {
             order.flush(|record| join.push(record, context, out));
             join.finish(context, out);
         });
@@ -160,6 +161,7 @@ impl<'a> Stages<'a> {
     /// Lets `step` move records from the order to the join, and events from there to the sink.
     fn feed(
         &mut self,
+        mut managers: Option<&mut Managers>,
         step: impl FnOnce(&mut Order<Record>, &mut Join, &JoinContext<'_>, &mut &mut dyn FnMut(Event)),
     ) {
         let Self {
@@ -181,6 +183,9 @@ impl<'a> Stages<'a> {
         };
         let mut out = |mut event: Event| {
             enrich.complete(&mut event);
+            if let Some(managers) = &mut managers {
+                managers.look(&event);
+            }
             explain.take(event, &mut |shown| {
                 write(*sink, failed, tally, *count, &shown)
             });

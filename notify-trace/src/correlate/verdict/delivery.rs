@@ -2,10 +2,10 @@
 
 use super::Finding;
 use crate::correlate::outcome::{Certainty, Kind};
-use crate::correlate::units::is_to_manager;
 use crate::event::{
     ConnectFailed, DeliveryState, Errno, Notification, Process, SendResult, UnitState,
 };
+use crate::unit::is_to_manager;
 use crate::words;
 
 const EPERM: i32 = 1;

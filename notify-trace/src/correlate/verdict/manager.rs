@@ -6,9 +6,9 @@
 use super::Finding;
 use crate::correlate::message::{find, has_only};
 use crate::correlate::outcome::{Certainty, Kind};
-use crate::correlate::units::UnitKey;
 use crate::escape::escape_field;
 use crate::event::{Notification, UnitState};
+use crate::unit::UnitKey;
 use crate::who;
 use crate::words;
 

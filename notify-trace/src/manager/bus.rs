@@ -1,0 +1,181 @@
+//! One service manager's D-Bus, on its private socket. The only module that names zbus besides
+//! `properties`.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+use zbus::connection::Builder;
+use zbus::export::ordered_stream::OrderedStreamExt as _;
+use zbus::{Connection, MessageStream, OwnedVariant, message};
+
+use super::properties::{Properties, unit_path, unit_state};
+use crate::event::UnitState;
+
+/// How long an answer is waited for: a manager that hangs must not be waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// A job of a manager began or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    /// Whose manager.
+    pub(super) user: Option<u32>,
+    /// Of which unit.
+    pub(super) unit: String,
+    /// How it ended, such as `done`; `None`: it began.
+    pub(super) result: Option<String>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Bus {
+    connection: Connection,
+    version: Option<String>,
+}
+
+/// The private socket of a manager (`bus_init_private`, src/core/dbus.c).
+fn socket(user: Option<u32>) -> String {
+    match user {
+        None => "/run/systemd/private".to_owned(),
+        Some(uid) => format!("/run/user/{uid}/systemd/private"),
+    }
+}
+
+/// Why the system's manager can't be asked.
+pub(super) fn trouble() -> Option<String> {
+    let path = socket(None);
+    let error = UnixStream::connect(&path).err()?;
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => "only root may",
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no systemd runs there",
+        _ => "it does not answer",
+    };
+    Some(format!(
+        "the system's manager can't be asked about units at {path} ({error}; {why}): verdicts that \
+         need its word are missing"
+    ))
+}
+
+impl Bus {
+    /// Connects to a manager and listens to its jobs.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub(super) async fn open(user: Option<u32>, jobs: Sender<Job>) -> zbus::Result<Self> {
+        let connect = async {
+            let stream = UnixStream::connect(socket(user))
+                .map_err(|error| zbus::Error::InputOutput(error.into()))?;
+            stream
+                .set_nonblocking(true)
+                .map_err(|error| zbus::Error::InputOutput(error.into()))?;
+            let connection = Builder::unix_stream(stream)
+                .p2p()
+                .method_timeout(PATIENCE)
+                .build()
+                .await?;
+            // Before it is subscribed to, so that no job is missed.
+            let messages = MessageStream::from(&connection);
+            tokio::spawn(listen(user, messages, jobs));
+            connection
+                .call_method(None::<&str>, MANAGER_PATH, Some(MANAGER), "Subscribe", &())
+                .await?;
+            let version = connection
+                .call_method(
+                    None::<&str>,
+                    MANAGER_PATH,
+                    Some(PROPERTIES),
+                    "Get",
+                    &(MANAGER, "Version"),
+                )
+                .await
+                .ok()
+                .and_then(|reply| {
+                    let value: OwnedVariant = reply.body().deserialize().ok()?;
+                    String::try_from(value).ok()
+                });
+            Ok(Self {
+                connection,
+                version,
+            })
+        };
+        match tokio::time::timeout(PATIENCE, connect).await {
+            Ok(result) => result,
+            Err(_) => Err(zbus::Error::Failure("no answer in time".to_owned())),
+        }
+    }
+
+    /// What the manager says of a unit; `None` if it says nothing.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub(super) async fn unit(&self, unit: &str) -> zbus::Result<Option<UnitState>> {
+        let path = unit_path(unit);
+        let mut properties = self.properties(&path, "Unit").await?;
+        if unit.ends_with(".service") {
+            properties.extend(self.properties(&path, "Service").await?);
+        }
+        let mut state = unit_state(&properties);
+        if let Some(state) = &mut state {
+            state.manager_version.clone_from(&self.version);
+        }
+        Ok(state)
+    }
+
+    async fn properties(&self, path: &str, interface: &str) -> zbus::Result<Properties> {
+        let interface = format!("org.freedesktop.systemd1.{interface}");
+        let reply = self
+            .connection
+            .call_method(
+                None::<&str>,
+                path,
+                Some(PROPERTIES),
+                "GetAll",
+                &(interface.as_str(),),
+            )
+            .await?;
+        reply.body().deserialize()
+    }
+}
+
+/// Passes on the jobs of services, until the manager goes away.
+async fn listen(user: Option<u32>, mut messages: MessageStream, jobs: Sender<Job>) {
+    while let Some(Ok(message)) = messages.next().await {
+        if message.message_type() != message::Type::Signal {
+            continue;
+        }
+        let header = message.header();
+        let Some(member) = header.member() else {
+            continue;
+        };
+        let body = message.body();
+        let job = match member.as_str() {
+            "JobNew" => body
+                .deserialize::<(u32, zbus::OwnedObjectPath, String)>()
+                .ok()
+                .map(|(_, _, unit)| Job {
+                    user,
+                    unit,
+                    result: None,
+                }),
+            "JobRemoved" => body
+                .deserialize::<(u32, zbus::OwnedObjectPath, String, String)>()
+                .ok()
+                .map(|(_, _, unit, result)| Job {
+                    user,
+                    unit,
+                    result: Some(result),
+                }),
+            _ => None,
+        };
+        if let Some(job) = job.filter(|job| job.unit.ends_with(".service"))
+            && jobs.send(job).await.is_err()
+        {
+            return;
+        }
+    }
+}
