@@ -32,8 +32,10 @@ mod raw;
 mod receiver;
 mod shown;
 mod small;
+mod speak;
 mod stage;
 mod systemd;
+mod systems;
 mod tracer;
 mod truth;
 mod verify;
@@ -70,6 +72,9 @@ fn dispatch() -> Result<ExitCode> {
             play::stage(name, cgroup, Path::new(dir)).map(|()| ExitCode::SUCCESS)
         }
         ["systemd"] => Ok(systemd::run()),
+        ["systems"] => Ok(systems::run()),
+        ["speak", ref words @ ..] => speak::run(words),
+        ["relay", ref words @ ..] => speak::relay(words),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
         ["send", to, text, code] => small::send(to, text, code),
         ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),

@@ -191,7 +191,8 @@ fn variable(pid: u64, name: &str) -> Option<String> {
         .map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
-fn sockets() -> Result<()> {
+/// What `sockets` lists, against `/proc` and systemd.
+pub fn sockets() -> Result<()> {
     let (said, code) = json_of(&["sockets", "--output", "json"])?;
     ensure!(code == Some(0), "it ended with {code:?}");
     let mut shown = BTreeSet::new();

@@ -50,11 +50,6 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// Whether `other` says something of it that was not passed on before.
-    fn shares(&self, other: &Notification) -> bool {
-        self.matching(other).next().is_some()
-    }
-
     /// Positions of assignments that `other` has too, and that were not passed on before.
     fn matching<'a>(&'a self, other: &'a Notification) -> impl Iterator<Item = usize> + 'a {
         assignments(&self.notification)
@@ -143,8 +138,17 @@ impl Relays {
                 && arrival.at.monotonic_ns <= sent_ns
                 && sent_ns - arrival.at.monotonic_ns <= LINK_NS
         };
-        let sharing: Vec<usize> = (0..inbox.len())
-            .filter(|at| is_before(&inbox[*at]) && inbox[*at].shares(it))
+        let shared: Vec<(usize, usize)> = (0..inbox.len())
+            .filter(|at| is_before(&inbox[*at]))
+            .map(|at| (at, inbox[at].matching(it).count()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        // Many say READY=1; what says most of the same is meant.
+        let most = shared.iter().map(|(_, count)| *count).max();
+        let sharing: Vec<usize> = shared
+            .into_iter()
+            .filter(|(_, count)| Some(*count) == most)
+            .map(|(at, _)| at)
             .collect();
         let Some(chosen) = choose(inbox, &sharing, sender.tid) else {
             accompany(inbox, it, to, sent_ns);
@@ -507,6 +511,33 @@ mod tests {
             .map(|it| (it.notification, it.or_for.clone()))
             .collect();
         assert_eq!(ambiguous, [(3, vec![2]), (4, vec![1])]);
+    }
+
+    #[test]
+    fn what_says_more_of_the_same_is_meant() {
+        let from = |inode: u64, id: u64, status: &str| {
+            Sample::new(&format!("READY=1\nSTATUS={status}"))
+                .id(id)
+                .at(S)
+                .to("conmon", inode, ("proxy", 200))
+                .build()
+        };
+        let hops = closed(
+            [
+                from(701, 1, "one"),
+                from(702, 2, "two"),
+                sends(3, S + MS, "READY=1\nSTATUS=two"),
+                sends(4, S + MS, "READY=1\nSTATUS=one"),
+            ],
+            20 * S,
+        );
+        let mut links: Vec<_> = hops
+            .iter()
+            .map(|hop| (hop.relay.notification, hop.relay.sent[0].notification))
+            .collect();
+        links.sort_unstable();
+        assert_eq!(links, [(1, 4), (2, 3)]);
+        assert!(hops.iter().all(|hop| hop.relay.sent[0].or_for.is_empty()));
     }
 
     #[test]

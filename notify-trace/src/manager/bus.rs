@@ -36,6 +36,14 @@ pub(super) struct Job {
 pub(super) struct Bus {
     connection: Connection,
     version: Option<String>,
+    /// It holds the connection too, so it has to end with it.
+    listener: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
 }
 
 /// The private socket of a manager (`bus_init_private`, src/core/dbus.c).
@@ -68,10 +76,9 @@ impl Bus {
     /// If it does not answer in time.
     pub(super) async fn open(user: Option<u32>, jobs: Sender<Job>) -> zbus::Result<Self> {
         let connect = async {
-            let stream = UnixStream::connect(socket(user))
-                .map_err(|error| zbus::Error::InputOutput(error.into()))?;
-            stream
-                .set_nonblocking(true)
+            let stream = tokio::net::UnixStream::connect(socket(user))
+                .await
+                .and_then(tokio::net::UnixStream::into_std)
                 .map_err(|error| zbus::Error::InputOutput(error.into()))?;
             let connection = Builder::unix_stream(stream)
                 .p2p()
@@ -80,11 +87,16 @@ impl Bus {
                 .await?;
             // Before it is subscribed to, so that no job is missed.
             let messages = MessageStream::from(&connection);
-            tokio::spawn(listen(user, messages, jobs));
-            connection
+            let mut bus = Self {
+                connection,
+                version: None,
+                listener: tokio::spawn(listen(user, messages, jobs)),
+            };
+            bus.connection
                 .call_method(None::<&str>, MANAGER_PATH, Some(MANAGER), "Subscribe", &())
                 .await?;
-            let version = connection
+            bus.version = bus
+                .connection
                 .call_method(
                     None::<&str>,
                     MANAGER_PATH,
@@ -98,10 +110,7 @@ impl Bus {
                     let value: OwnedVariant = reply.body().deserialize().ok()?;
                     String::try_from(value).ok()
                 });
-            Ok(Self {
-                connection,
-                version,
-            })
+            Ok(bus)
         };
         match tokio::time::timeout(PATIENCE, connect).await {
             Ok(result) => result,
@@ -172,10 +181,10 @@ async fn listen(user: Option<u32>, mut messages: MessageStream, jobs: Sender<Job
                 }),
             _ => None,
         };
-        if let Some(job) = job.filter(|job| job.unit.ends_with(".service"))
-            && jobs.send(job).await.is_err()
-        {
-            return;
+        if let Some(job) = job.filter(|job| job.unit.ends_with(".service")) {
+            // Full: a storm of jobs, of which the first are looked at. Waiting here would hold up
+            // the answers that come on the same connection.
+            let _ = jobs.try_send(job);
         }
     }
 }

@@ -39,6 +39,15 @@ struct Starting {
     looks: usize,
 }
 
+/// Why a unit is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// Somebody asked, or its job ended.
+    Asked,
+    /// It may still be starting.
+    Starting,
+}
+
 struct Worker {
     buses: HashMap<Option<u32>, Bus>,
     resting: HashMap<Option<u32>, Instant>,
@@ -46,7 +55,7 @@ struct Worker {
     answers: Sender<UnitState>,
     starting: HashMap<UnitKey, Starting>,
     /// When to look at what; the number tells those of one moment apart.
-    due: BTreeMap<(Instant, u64), UnitKey>,
+    due: BTreeMap<(Instant, u64), (UnitKey, Reason)>,
     number: u64,
     /// Units of which something was said.
     told: HashSet<UnitKey>,
@@ -71,7 +80,7 @@ pub(super) async fn run(mut questions: Receiver<Ask>, answers: Sender<UnitState>
             question = questions.recv() => match question {
                 Some(Ask::Unit { key, at_ns }) => {
                     let wait = Duration::from_nanos(at_ns.saturating_sub(clock::now()));
-                    worker.plan(Instant::now() + wait, key);
+                    worker.plan(Instant::now() + wait, key, Reason::Asked);
                 }
                 Some(Ask::Manager { user }) => worker.connect(user).await,
                 None => return,
@@ -90,10 +99,10 @@ async fn until(moment: Option<Instant>) {
 }
 
 impl Worker {
-    fn plan(&mut self, at: Instant, key: UnitKey) {
+    fn plan(&mut self, at: Instant, key: UnitKey, reason: Reason) {
         if self.due.len() < KEPT {
             self.number += 1;
-            self.due.insert((at, self.number), key);
+            self.due.insert((at, self.number), (key, reason));
         }
     }
 
@@ -122,7 +131,8 @@ impl Worker {
         let now = Instant::now();
         match result {
             None => {
-                if self.starting.len() < KEPT {
+                let is_new = !self.starting.contains_key(&key);
+                if is_new && self.starting.len() < KEPT {
                     self.starting.insert(
                         key.clone(),
                         Starting {
@@ -130,13 +140,13 @@ impl Worker {
                             looks: 0,
                         },
                     );
-                    self.plan(now + LOOKS[0], key);
+                    self.plan(now + LOOKS[0], key, Reason::Starting);
                 }
             }
             Some(result) => {
                 self.starting.remove(&key);
                 if result != "done" || self.told.contains(&key) {
-                    self.plan(now, key);
+                    self.plan(now, key, Reason::Asked);
                 }
             }
         }
@@ -144,20 +154,22 @@ impl Worker {
 
     /// Looks at the unit that is due.
     async fn look(&mut self) {
-        let Some((_, key)) = self.due.pop_first() else {
+        let Some((_, (key, reason))) = self.due.pop_first() else {
             return;
         };
-        let next = self.starting.get_mut(&key).and_then(|starting| {
-            if starting.since.elapsed() < LOOKS[0] {
-                // Somebody else asked.
-                return None;
-            }
+        if reason == Reason::Starting {
+            let Some(starting) = self.starting.get_mut(&key) else {
+                // Its job has ended.
+                return;
+            };
             starting.looks += 1;
-            Some(match LOOKS.get(starting.looks) {
+            let next = match LOOKS.get(starting.looks) {
                 Some(after) => starting.since + *after,
                 None => Instant::now() + LATER_LOOKS,
-            })
-        });
+            };
+            // Whatever the manager says now: it may not answer.
+            self.plan(next, key.clone(), Reason::Starting);
+        }
         let Some(mut state) = self.ask(&key).await else {
             return;
         };
@@ -170,10 +182,7 @@ impl Worker {
             if let Some(control_group) = &state.control_group {
                 state.processes = processes::of(&control_group.0, Path::new("/proc"));
             }
-            if let Some(next) = next {
-                self.plan(next, key.clone());
-            }
-        } else if next.is_some() && !self.told.contains(&key) && state.result.is_none() {
+        } else if reason == Reason::Starting && !self.told.contains(&key) {
             // A long start of a unit that need not say anything is nobody's business.
             return;
         }

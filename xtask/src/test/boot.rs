@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::systemd;
+use super::{systemd, systems};
 use crate::{
     cache::Cache,
     vm::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const MEMORY: u32 = 1024;
+const DEADLINE_OF_SYSTEMS: Duration = Duration::from_secs(1500);
 /// Boots under emulation with several threads die now and then before init runs, in the kernel's
 /// own clock code; so often such a boot is tried.
 const TRIES: usize = 3;
@@ -37,61 +37,97 @@ pub struct Boot {
     pub series: &'static str,
     words: &'static [&'static str],
     cpus: u32,
-    /// systemd is process 1, on a disk with a small Debian.
-    has_systemd: bool,
+    /// In MiB.
+    memory: u32,
+    house: House,
+    deadline: Duration,
+}
+
+/// What the kernel finds when it looks for process 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum House {
+    /// The tests' program, and nothing else.
+    Bare,
+    /// systemd, on a disk with a small Debian.
+    Systemd,
+    /// systemd, on a disk with the container engines.
+    Systems,
 }
 
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
-/// everywhere, with many CPUs, and with systemd, in the plan that is chosen there.
-pub const BOOTS: [Boot; 7] = [
+/// everywhere, with many CPUs, with systemd, and with the container engines, in the plan that is chosen there.
+pub const BOOTS: [Boot; 8] = [
     Boot {
         name: "5.10",
         series: "5.10",
         words: &[],
         cpus: 2,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "6.1",
         series: "6.1",
         words: &[],
         cpus: 2,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "6.12",
         series: TRIXIE.name,
         words: &["notify-trace.flood=1"],
         cpus: 2,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "6.12-preempt",
         series: TRIXIE.name,
         words: &["preempt=full", "notify-trace.plan=auto"],
         cpus: 2,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "6.12-16cpus",
         series: TRIXIE.name,
         words: &["notify-trace.plan=auto"],
         cpus: 16,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "7",
         series: "7",
         words: &[],
         cpus: 2,
-        has_systemd: false,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
     },
     Boot {
         name: "6.12-systemd",
         series: TRIXIE.name,
         words: systemd::WORDS,
         cpus: 2,
-        has_systemd: true,
+        memory: 1024,
+        house: House::Systemd,
+        deadline: DEADLINE,
+    },
+    Boot {
+        name: "13-systems",
+        series: TRIXIE.name,
+        words: systems::WORDS,
+        cpus: 2,
+        memory: 3072,
+        house: House::Systems,
+        deadline: DEADLINE_OF_SYSTEMS,
     },
 ];
 
@@ -139,14 +175,21 @@ impl<'a> Try<'a> {
         log: &'a Path,
         selection: &'a Selection<'a>,
     ) -> Result<Self> {
-        let (archive, disk) = if boot.has_systemd {
-            let image = image::get(cache, &image::TRIXIE)?;
-            (systemd::initramfs(kernel, binaries)?, Some(image))
-        } else {
-            let mut archive = Initramfs::new()?;
-            archive.copy("init", &binaries.join("notify-trace-tests"))?;
-            archive.copy("notify-trace", &binaries.join("notify-trace"))?;
-            (archive, None)
+        let (archive, disk) = match boot.house {
+            House::Bare => {
+                let mut archive = Initramfs::new()?;
+                archive.copy("init", &binaries.join("notify-trace-tests"))?;
+                archive.copy("notify-trace", &binaries.join("notify-trace"))?;
+                (archive, None)
+            }
+            House::Systemd => {
+                let image = image::get(cache, &image::TRIXIE)?;
+                (systemd::initramfs(kernel, binaries)?, Some(image))
+            }
+            House::Systems => {
+                let image = image::get(cache, &image::SYSTEMS)?;
+                (systems::initramfs(kernel, binaries)?, Some(image))
+            }
         };
         let initramfs = log.with_extension("cpio");
         archive.write(&initramfs)?;
@@ -185,10 +228,10 @@ impl<'a> Try<'a> {
             initramfs: &self.initramfs,
             words: words(self.boot, self.selection),
             cpus: self.boot.cpus,
-            memory: MEMORY,
+            memory: self.boot.memory,
             disk: self.disk.as_deref(),
             console_log: None,
-            deadline: DEADLINE,
+            deadline: self.boot.deadline,
         };
         let mut lines: Vec<String> = Vec::new();
         let end = qemu::boot(&guest, |line| {
@@ -200,7 +243,10 @@ impl<'a> Try<'a> {
         });
         fs::write(self.log, lines.join("\n") + "\n").with_context(unwritable)?;
         if end? == End::Deadline {
-            return Err(anyhow!("not finished after {} s", DEADLINE.as_secs()));
+            return Err(anyhow!(
+                "not finished after {} s",
+                self.boot.deadline.as_secs()
+            ));
         }
         verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
     }

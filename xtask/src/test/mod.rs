@@ -7,6 +7,7 @@ mod boot;
 mod checks;
 mod matrix;
 mod systemd;
+mod systems;
 
 use std::{path::PathBuf, process::ExitCode};
 

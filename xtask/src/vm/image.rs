@@ -47,6 +47,31 @@ pub const BENCH: Recipe = Recipe {
     ..TRIXIE
 };
 
+/// The same Debian with the programs that relay notifications or send their own.
+pub const SYSTEMS: Recipe = Recipe {
+    packages: &[
+        "systemd",
+        "systemd-sysv",
+        "systemd-container",
+        "udev",
+        "dbus",
+        "libpam-systemd",
+        // Its dependencies bring containerd and runc.
+        "docker.io",
+        "docker-cli",
+        "crun",
+        // Its dependencies bring conmon.
+        "podman",
+        "netavark",
+        // The first process of podman's pods.
+        "catatonit",
+        "iproute2",
+        "strace",
+    ],
+    megabytes: 1900,
+    ..TRIXIE
+};
+
 /// The image of a recipe, made now when the cache doesn't have it.
 pub fn get(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
     let path = cache.path("images").join(file_name(recipe));

@@ -1,0 +1,180 @@
+//! Senders and a proxy for scripts: whatever a program could say to a notify socket.
+
+use std::{
+    env,
+    os::fd::{AsFd as _, BorrowedFd},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    raw::socket::{self, Credentials, Message},
+    stage::datagram_socket,
+};
+
+/// `MSG_DONTWAIT`.
+const DONT_WAIT: i32 = 0x40;
+
+/// What a script asked for.
+#[derive(Debug)]
+struct Wish<'a> {
+    to: Option<&'a str>,
+    text: &'a str,
+    fds: usize,
+    connects: bool,
+    waits: bool,
+    times: u64,
+    claims: Option<u32>,
+    may_fail: bool,
+    every: Duration,
+    stays: Duration,
+}
+
+impl<'a> Wish<'a> {
+    fn of(words: &[&'a str]) -> Result<Self> {
+        let mut wish = Self {
+            to: None,
+            text: "",
+            fds: 0,
+            connects: false,
+            waits: true,
+            times: 1,
+            claims: None,
+            may_fail: false,
+            every: Duration::ZERO,
+            stays: Duration::ZERO,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().copied().context("a value is missing");
+            match *word {
+                "--to" => wish.to = Some(value()?),
+                "--fds" => wish.fds = value()?.parse()?,
+                "--connect" => wish.connects = true,
+                "--nonblock" => wish.waits = false,
+                "--may-fail" => wish.may_fail = true,
+                "--times" => wish.times = value()?.parse()?,
+                "--every-ms" => wish.every = Duration::from_millis(value()?.parse()?),
+                "--claim" => wish.claims = Some(value()?.parse()?),
+                "--stay-ms" => wish.stays = Duration::from_millis(value()?.parse()?),
+                text => wish.text = text,
+            }
+        }
+        Ok(wish)
+    }
+}
+
+/// Sends a text, in which `\n`, `\0` and `@NOW` (the monotonic clock in microseconds) have a
+/// meaning, to `NOTIFY_SOCKET` or where `--to` says.
+pub fn run(words: &[&str]) -> Result<ExitCode> {
+    let wish = Wish::of(words)?;
+    let given = env::var("NOTIFY_SOCKET").ok();
+    let to = wish
+        .to
+        .or(given.as_deref())
+        .context("NOTIFY_SOCKET is not set")?;
+    let socket = datagram_socket()?;
+    let result = send_all(&wish, to, socket.as_fd());
+    thread::sleep(wish.stays);
+    match result {
+        Err(error) if wish.may_fail => {
+            eprintln!("{error:#}");
+            Ok(ExitCode::SUCCESS)
+        }
+        result => result.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
+    let address = match to.strip_prefix('@') {
+        Some(name) => [b"\0", name.as_bytes()].concat(),
+        None => to.as_bytes().to_vec(),
+    };
+    if wish.connects {
+        socket::connect(socket, &address).with_context(|| format!("could not connect to {to}"))?;
+    }
+    let null = std::fs::File::open("/dev/null").ok();
+    let fds: Vec<BorrowedFd<'_>> = null
+        .iter()
+        .flat_map(|null| std::iter::repeat_n(null.as_fd(), wish.fds))
+        .collect();
+    let credentials = wish.claims.map(|pid| Credentials {
+        pid,
+        uid: 0,
+        gid: 0,
+    });
+    for number in 0..wish.times {
+        if number > 0 {
+            thread::sleep(wish.every);
+        }
+        let now_usec = now_usec()?.to_string();
+        let text = wish
+            .text
+            .replace("\\n", "\n")
+            .replace("\\0", "\0")
+            .replace("@NOW", &now_usec);
+        let message = Message {
+            to: (!wish.connects).then_some(&*address),
+            parts: &[text.as_bytes()],
+            fds: &fds,
+            credentials,
+            flags: if wish.waits { 0 } else { DONT_WAIT },
+            ..Message::default()
+        };
+        socket::send_message(socket, &message)
+            .with_context(|| format!("could not send to {to}"))?;
+    }
+    Ok(())
+}
+
+fn now_usec() -> Result<u64> {
+    let uptime = std::fs::read_to_string("/proc/uptime").context("no /proc/uptime")?;
+    let seconds: f64 = uptime
+        .split_whitespace()
+        .next()
+        .context("an empty /proc/uptime")?
+        .parse()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an uptime"
+    )]
+    Ok((seconds * 1e6) as u64)
+}
+
+/// One process that serves many containers: binds each of the paths, passes on whatever comes as it
+/// is, to `NOTIFY_SOCKET`, until it has passed on as many as `--times` says.
+pub fn relay(words: &[&str]) -> Result<ExitCode> {
+    let [times, paths @ ..] = words else {
+        bail!("usage: relay TIMES PATH…");
+    };
+    let mut left: u64 = times.parse()?;
+    let to = env::var("NOTIFY_SOCKET").context("NOTIFY_SOCKET is not set")?;
+    let sockets = paths
+        .iter()
+        .map(|path| {
+            let socket = datagram_socket()?;
+            socket::bind(socket.as_fd(), path.as_bytes())
+                .with_context(|| format!("could not bind {path}"))?;
+            Ok(socket)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let out = datagram_socket()?;
+    let mut buffer = [0; 4096];
+    while left > 0 {
+        for socket in &sockets {
+            let Ok(received) = socket::receive(socket.as_fd(), &mut buffer, DONT_WAIT) else {
+                continue;
+            };
+            let bytes = &buffer[..received.length.min(buffer.len())];
+            socket::send_to(out.as_fd(), bytes, to.as_bytes(), 0)
+                .with_context(|| format!("could not send to {to}"))?;
+            left -= 1;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(ExitCode::SUCCESS)
+}
