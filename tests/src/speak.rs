@@ -110,12 +110,10 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
         if number > 0 {
             thread::sleep(wish.every);
         }
-        let now_usec = now_usec()?.to_string();
-        let text = wish
-            .text
-            .replace("\\n", "\n")
-            .replace("\\0", "\0")
-            .replace("@NOW", &now_usec);
+        let mut text = wish.text.replace("\\n", "\n").replace("\\0", "\0");
+        if text.contains("@NOW") {
+            text = text.replace("@NOW", &now_usec()?.to_string());
+        }
         let message = Message {
             to: (!wish.connects).then_some(&*address),
             parts: &[text.as_bytes()],

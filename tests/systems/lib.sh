@@ -55,6 +55,20 @@ bundle() {
     sed -i "s|\"args\": \\[|\"args\": [\"/bin/sh\", \"-c\", \"$3\", |; s|, *\$|,|" "$1/config.json"
 }
 
+# Makes podman usable without any module or network, with an image of its own.
+podman_ready() {
+    mkdir -p /etc/containers
+    cat >/etc/containers/storage.conf <<CONF
+[storage]
+driver = "vfs"
+runroot = "/run/containers/storage"
+graphroot = "/var/lib/containers/storage"
+CONF
+    podman image exists nt:1 && return
+    rootfs /run/nt-podman
+    tar -C /run/nt-podman -c . | podman import -q - nt:1
+}
+
 # Writes a service of a shell script, which stands in the standard input after a line `--` behind the
 # lines of the unit. `say` in it speaks to NOTIFY_SOCKET and is gone only when it has been heard.
 shell_service() {

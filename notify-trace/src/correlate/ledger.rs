@@ -31,10 +31,14 @@ impl Ledger {
 
     /// Takes a notification; gives those that are settled now.
     pub(super) fn send(&mut self, it: &Notification) -> Vec<Notification> {
-        if let Some(first) = it.retry_of {
-            // Folded into this one: libsystemd sends again without the claimed credentials.
-            self.held.retain(|held| held.id != first);
-        }
+        // Folded into this one: libsystemd sends again without the claimed credentials.
+        let is_first = |held: &Notification| {
+            it.retry_of == Some(held.id)
+                || (held.socket_inode.is_some()
+                    && held.socket_inode == it.socket_inode
+                    && !may_be_repeated(it))
+        };
+        self.held.retain(|held| !is_first(held));
         if may_be_repeated(it) {
             self.held.push_back(it.clone());
             return Vec::new();
@@ -107,7 +111,6 @@ pub(super) const fn is_settled(it: &Notification) -> bool {
 }
 
 fn may_be_repeated(it: &Notification) -> bool {
-    it.claimed.is_some()
-        && it.retry_of.is_none()
+    it.retry_of.is_none()
         && matches!(&it.result, Some(SendResult::Failed(error)) if error.errno == EPERM)
 }

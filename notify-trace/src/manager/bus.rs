@@ -6,11 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
+use tokio::task::JoinHandle;
 use zbus::connection::Builder;
 use zbus::export::ordered_stream::OrderedStreamExt as _;
 use zbus::{Connection, MessageStream, OwnedVariant, message};
 
 use super::properties::{Properties, unit_path, unit_state};
+use super::sender;
 use crate::event::UnitState;
 
 /// How long an answer is waited for: a manager that hangs must not be waited for.
@@ -37,12 +39,14 @@ pub(super) struct Bus {
     connection: Connection,
     version: Option<String>,
     /// It holds the connection too, so it has to end with it.
-    listener: tokio::task::JoinHandle<()>,
+    listener: JoinHandle<()>,
+    passing: JoinHandle<()>,
 }
 
 impl Drop for Bus {
     fn drop(&mut self) {
         self.listener.abort();
+        self.passing.abort();
     }
 }
 
@@ -69,6 +73,16 @@ pub(super) fn trouble() -> Option<String> {
     ))
 }
 
+/// A stream to a manager's private socket, and the task that it passes through.
+async fn dial(user: Option<u32>) -> io::Result<(UnixStream, JoinHandle<()>)> {
+    let manager = tokio::net::UnixStream::connect(socket(user)).await?;
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    let theirs = tokio::net::UnixStream::from_std(theirs)?;
+    Ok((ours, tokio::spawn(sender::pass(manager, theirs))))
+}
+
 impl Bus {
     /// Connects to a manager and listens to its jobs.
     ///
@@ -76,9 +90,8 @@ impl Bus {
     /// If it does not answer in time.
     pub(super) async fn open(user: Option<u32>, jobs: Sender<Job>) -> zbus::Result<Self> {
         let connect = async {
-            let stream = tokio::net::UnixStream::connect(socket(user))
+            let (stream, passing) = dial(user)
                 .await
-                .and_then(tokio::net::UnixStream::into_std)
                 .map_err(|error| zbus::Error::InputOutput(error.into()))?;
             let connection = Builder::unix_stream(stream)
                 .p2p()
@@ -91,6 +104,7 @@ impl Bus {
                 connection,
                 version: None,
                 listener: tokio::spawn(listen(user, messages, jobs)),
+                passing,
             };
             bus.connection
                 .call_method(None::<&str>, MANAGER_PATH, Some(MANAGER), "Subscribe", &())

@@ -11,6 +11,7 @@ mod asker;
 mod bus;
 mod processes;
 mod properties;
+mod sender;
 mod worker;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};

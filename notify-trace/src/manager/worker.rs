@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::bus::{Bus, Job};
 use super::{Ask, processes};
 use crate::enrich::clock::{self, WallClock};
+use crate::escape::escape;
 use crate::event::UnitState;
 use crate::unit::UnitKey;
 
@@ -51,6 +52,8 @@ enum Reason {
 struct Worker {
     buses: HashMap<Option<u32>, Bus>,
     resting: HashMap<Option<u32>, Instant>,
+    /// Managers of which it was said that they can't be asked.
+    warned: HashSet<Option<u32>>,
     jobs: Sender<Job>,
     answers: Sender<UnitState>,
     starting: HashMap<UnitKey, Starting>,
@@ -67,6 +70,7 @@ pub(super) async fn run(mut questions: Receiver<Ask>, answers: Sender<UnitState>
     let mut worker = Worker {
         buses: HashMap::new(),
         resting: HashMap::new(),
+        warned: HashSet::new(),
         jobs,
         answers,
         starting: HashMap::new(),
@@ -119,7 +123,17 @@ impl Worker {
                 self.buses.insert(user, bus);
                 self.resting.remove(&user);
             }
-            Err(_) => {
+            Err(error) => {
+                if self.warned.insert(user) {
+                    let whose = user.map_or_else(
+                        || "the system's manager".to_owned(),
+                        |uid| format!("the manager of user {uid}"),
+                    );
+                    eprintln!(
+                        "notify-trace: {whose} can't be asked about its units: {}",
+                        escape(error.to_string().as_bytes())
+                    );
+                }
                 self.resting.insert(user, Instant::now());
             }
         }

@@ -46,6 +46,8 @@ pub fn run() -> ExitCode {
 }
 
 fn all() -> Result<(usize, usize, usize)> {
+    // Whatever else was written to the console stands on a line of its own.
+    println!();
     let only = only();
     // Whatever is still starting would come and go meanwhile.
     let _ = Command::new("systemctl")

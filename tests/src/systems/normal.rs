@@ -48,9 +48,12 @@ pub fn notifications(events: &[Value], ignored: &str) -> Vec<String> {
 
 /// Whether an event is of a unit that has nothing to do with scenarios.
 pub fn is_ignored(event: &Value, ignored: &str) -> bool {
-    let unit = event["sender"]["attribution"]["unit"]["name"]
-        .as_str()
-        .unwrap_or_default();
+    let is_of = &event["sender"]["attribution"];
+    let user_unit = is_of["user_unit"]["name"].as_str();
+    if user_unit.is_some_and(|unit| unit != "init.scope") {
+        return false;
+    }
+    let unit = is_of["unit"]["name"].as_str().unwrap_or_default();
     ignored.lines().any(|line| line == unit && !unit.is_empty())
 }
 

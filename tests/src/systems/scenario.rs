@@ -98,6 +98,19 @@ impl Scenario {
             let seen = normal::relays(&outcomes, &events);
             trouble.extend(normal::difference("relays", expected, &seen));
         }
+        if !trouble.is_empty() {
+            for event in &events[1..] {
+                println!("slice| {event}");
+            }
+            let agent = tail(Path::new("/run/notify-trace/trace.err"));
+            let script = tail(&PathBuf::from(format!(
+                "/run/notify-trace/{}.log",
+                self.name
+            )));
+            trouble.push(format!(
+                "the script's log:\n{script}\nthe agent's:\n{agent}"
+            ));
+        }
         ensure!(trouble.is_empty(), "{}", trouble.join("\n"));
         Ok(Ended::AsExpected)
     }

@@ -5,6 +5,7 @@
 
 mod boot;
 mod checks;
+mod document;
 mod matrix;
 mod systemd;
 mod systems;
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// Boot notify-trace and notify-trace-tests of this folder; check and build nothing
     #[arg(long, value_name = "FOLDER", conflicts_with = "skip_vm")]
     binaries: Option<PathBuf>,
+    /// Write docs/systems.md of what the scenarios of the boot 13-systems showed
+    #[arg(long, conflicts_with = "skip_vm")]
+    write_systems: bool,
     /// Look for newer kernels instead of taking those in the cache
     #[arg(long)]
     refresh: bool,
@@ -91,6 +95,9 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         refresh: arguments.refresh,
     };
     let passed = matrix::run(&ready.cache, &folder, &selection)?;
+    if arguments.write_systems {
+        document::write(&agent::target_folder()?.join("vm-logs/13-systems.log"))?;
+    }
     Ok(if passed {
         ExitCode::SUCCESS
     } else {
