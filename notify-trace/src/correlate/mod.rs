@@ -218,9 +218,7 @@ impl Correlator {
                 };
                 self.pass(at, out);
                 self.exits.insert(exit.pid, exit.monotonic_ns);
-                let mut closed = Vec::new();
-                self.relays.exited(exit.pid, &mut closed);
-                self.hops(closed, out);
+                self.relays.exited(exit.pid, exit.monotonic_ns);
                 for life in self.lives.values_mut() {
                     if let Some(phase) = life.exited(exit.pid, at) {
                         out(Outcome::Phase(Box::new(phase)));

@@ -7,8 +7,9 @@ use super::verdict::Finding;
 use crate::event::{DeliveryState, Notification};
 use crate::words;
 
-/// After how long in a queue a datagram's receiver is said not to read.
-const UNREAD_NS: u64 = 1_000_000_000;
+/// After how long in a queue a datagram's receiver is said not to read. A manager that reloads its
+/// units does not read for a second or two.
+const UNREAD_NS: u64 = 5_000_000_000;
 
 /// So many notifications of one process within [`FLOOD_NS`] are a flood.
 const FLOOD: u64 = 200;
@@ -200,7 +201,7 @@ mod tests {
         queues.take(&queued(1, S));
         assert!(queues.advance(S + 1).is_empty());
         queues.take(&queued(2, 2 * S));
-        let found = queues.advance(3 * S);
+        let found = queues.advance(7 * S);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].1, [1, 2]);
         assert!(queues.advance(9 * S).is_empty());
@@ -210,11 +211,11 @@ mod tests {
     fn one_that_reads_again_is_told_of_again() {
         let mut queues = Queues::default();
         queues.take(&queued(1, S));
-        assert_eq!(queues.advance(3 * S).len(), 1);
-        queues.take(&Sample::new("WATCHDOG=1").id(1).at(4 * S).build());
-        assert!(queues.advance(5 * S).is_empty());
-        queues.take(&queued(2, 6 * S));
-        assert_eq!(queues.advance(8 * S).len(), 1);
+        assert_eq!(queues.advance(7 * S).len(), 1);
+        queues.take(&Sample::new("WATCHDOG=1").id(1).at(8 * S).build());
+        assert!(queues.advance(9 * S).is_empty());
+        queues.take(&queued(2, 10 * S));
+        assert_eq!(queues.advance(16 * S).len(), 1);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const LINGER_NS: u64 = 1_000_000_000;
 /// Most notifications that wait, for each process that reads them.
 const ARRIVALS: usize = 1_024;
 
+/// Most notifications of one process that are kept for what may be told of later.
+const RECENT: usize = 64;
+
 /// Most processes that read notifications.
 const READERS: usize = 4_096;
 
@@ -47,6 +50,8 @@ struct Arrival {
     added: Vec<String>,
     /// All notifications, itself included, that one of these was sent for: nothing tells which.
     alike: Vec<u64>,
+    /// When the process exited; what it had sent before may be told of later.
+    exited_ns: Option<u64>,
 }
 
 impl Arrival {
@@ -88,6 +93,8 @@ pub(super) struct Closed {
 pub(super) struct Relays {
     /// By the process that reads.
     inboxes: HashMap<u32, VecDeque<Arrival>>,
+    /// What was sent shortly before by processes, and not because of anything known.
+    recent: HashMap<u32, VecDeque<Notification>>,
 }
 
 impl Relays {
@@ -122,14 +129,36 @@ impl Relays {
             last: None,
             added: Vec::new(),
             alike: Vec::new(),
+            exited_ns: None,
         });
+        // What is sent because of it may have been told of first.
+        let earlier = self.recent.remove(&reader.pid).unwrap_or_default();
+        for sent in &earlier {
+            self.sent(sent);
+        }
     }
 
-    /// Whether this is sent because of something that its sender was told.
+    /// Whether this is sent because of something that its sender was told; it is kept for a while
+    /// if not.
     fn sent(&mut self, it: &Notification) {
-        let Some(sender) = &it.sender else { return };
+        if !self.link(it)
+            && let Some(sender) = &it.sender
+            && (self.recent.len() < READERS || self.recent.contains_key(&sender.pid))
+        {
+            let recent = self.recent.entry(sender.pid).or_default();
+            if recent.len() >= RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(it.clone());
+        }
+    }
+
+    fn link(&mut self, it: &Notification) -> bool {
+        let Some(sender) = &it.sender else {
+            return false;
+        };
         let Some(inbox) = self.inboxes.get_mut(&sender.pid) else {
-            return;
+            return false;
         };
         let sent_ns = it.timing.entry_ns.unwrap_or(it.monotonic_ns);
         let to = it.receiver.as_ref().map_or(0, |receiver| receiver.inode);
@@ -151,8 +180,7 @@ impl Relays {
             .map(|(at, _)| at)
             .collect();
         let Some(chosen) = choose(inbox, &sharing, sender.tid) else {
-            accompany(inbox, it, to, sent_ns);
-            return;
+            return accompany(inbox, it, to, sent_ns);
         };
         if chosen.is_ambiguous {
             let alike: Vec<u64> = sharing
@@ -180,6 +208,7 @@ impl Relays {
             or_for,
         });
         arrival.last = Some((to, sent_ns));
+        true
     }
 
     /// Whether no hop is open.
@@ -193,12 +222,16 @@ impl Relays {
             let mut open = VecDeque::with_capacity(inbox.len());
             for arrival in inbox.drain(..) {
                 let is_whole = arrival.passed.iter().all(|passed| *passed);
-                let is_over = match arrival.last {
-                    Some((_, last_ns)) if is_whole || has_said_ready(&arrival) => {
-                        now_ns.saturating_sub(last_ns) > LINGER_NS
-                    }
-                    _ => now_ns.saturating_sub(arrival.at.monotonic_ns) > LINK_NS,
-                };
+                let is_gone = arrival
+                    .exited_ns
+                    .is_some_and(|exited_ns| now_ns.saturating_sub(exited_ns) > LINGER_NS);
+                let is_over = is_gone
+                    || match arrival.last {
+                        Some((_, last_ns)) if is_whole || has_said_ready(&arrival) => {
+                            now_ns.saturating_sub(last_ns) > LINGER_NS
+                        }
+                        _ => now_ns.saturating_sub(arrival.at.monotonic_ns) > LINK_NS,
+                    };
                 if is_over {
                     out.extend(close(arrival, true));
                 } else {
@@ -208,12 +241,16 @@ impl Relays {
             *inbox = open;
         }
         self.inboxes.retain(|_, inbox| !inbox.is_empty());
+        self.recent.retain(|_, sent| {
+            sent.retain(|it| now_ns.saturating_sub(it.monotonic_ns) <= LINGER_NS);
+            !sent.is_empty()
+        });
     }
 
     /// The proxy has gone, so nothing more comes of what it was told.
-    pub(super) fn exited(&mut self, pid: u32, out: &mut Vec<Closed>) {
-        for arrival in self.inboxes.remove(&pid).into_iter().flatten() {
-            out.extend(close(arrival, true));
+    pub(super) fn exited(&mut self, pid: u32, at_ns: u64) {
+        for arrival in self.inboxes.get_mut(&pid).into_iter().flatten() {
+            arrival.exited_ns.get_or_insert(at_ns);
         }
     }
 
@@ -222,7 +259,8 @@ impl Relays {
         let mut rest: Vec<Arrival> = self.inboxes.drain().flat_map(|(_, inbox)| inbox).collect();
         rest.sort_by_key(|arrival| (arrival.at.monotonic_ns, arrival.notification.id));
         for arrival in rest {
-            let is_old = now_ns.saturating_sub(arrival.at.monotonic_ns) > LINGER_NS;
+            let is_old = arrival.exited_ns.is_some()
+                || now_ns.saturating_sub(arrival.at.monotonic_ns) > LINGER_NS;
             out.extend(close(arrival, is_old));
         }
     }
@@ -265,7 +303,7 @@ fn choose(inbox: &VecDeque<Arrival>, sharing: &[usize], tid: u32) -> Option<Chos
 }
 
 /// Something without a shared assignment that goes with what was passed on just before.
-fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns: u64) {
+fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns: u64) -> bool {
     let latest = inbox
         .iter_mut()
         .filter_map(|arrival| Some((arrival.last?, arrival)))
@@ -273,7 +311,9 @@ fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns:
             *receiver == to && sent_ns >= *last_ns && sent_ns - last_ns <= LINGER_NS
         })
         .max_by_key(|((_, last_ns), _)| *last_ns);
-    let Some((_, arrival)) = latest else { return };
+    let Some((_, arrival)) = latest else {
+        return false;
+    };
     let known: Vec<Vec<u8>> = keys(&arrival.notification);
     arrival.added.extend(foreign(it, &known));
     arrival.sent.push(Forward {
@@ -282,6 +322,7 @@ fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns:
         or_for: Vec::new(),
     });
     arrival.last = Some((to, sent_ns));
+    true
 }
 
 /// Assignments to keys that aren't known, in words.
@@ -511,6 +552,31 @@ mod tests {
             .map(|it| (it.notification, it.or_for.clone()))
             .collect();
         assert_eq!(ambiguous, [(3, vec![2]), (4, vec![1])]);
+    }
+
+    #[test]
+    fn what_is_told_of_late_is_linked_all_the_same() {
+        let mut relays = Relays::default();
+        let mut out = Vec::new();
+        relays.settled(&sends(2, S + 3 * MS, "READY=1"), &mut out);
+        relays.exited(200, S + 4 * MS);
+        relays.settled(&told(1, S, "READY=1"), &mut out);
+        relays.advance(20 * S, &mut out);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].relay.sent[0].notification, 2);
+    }
+
+    #[test]
+    fn what_a_proxy_sent_before_its_end_counts() {
+        let mut relays = Relays::default();
+        let mut out = Vec::new();
+        relays.settled(&told(1, S, "READY=1"), &mut out);
+        relays.exited(200, S + 4 * MS);
+        relays.advance(S + 5 * MS, &mut out);
+        relays.settled(&sends(2, S + 3 * MS, "READY=1"), &mut out);
+        relays.advance(20 * S, &mut out);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].relay.sent.len(), 1);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::properties::{Properties, unit_path, unit_state};
 use super::sender;
 use crate::event::UnitState;
 
-/// How long an answer is waited for: a manager that hangs must not be waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer is waited for. A manager that reloads its units needs seconds; one that hangs
+/// holds up the questions to others for that long, and nothing else.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";

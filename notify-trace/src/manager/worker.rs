@@ -25,7 +25,7 @@ const LOOKS: [Duration; 3] = [
 const LATER_LOOKS: Duration = Duration::from_secs(60);
 
 /// After a manager did not answer, how long it is left alone.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(2);
 
 /// Most units that are starting at once, or to be asked about.
 const KEPT: usize = 8_192;
@@ -52,8 +52,10 @@ enum Reason {
 struct Worker {
     buses: HashMap<Option<u32>, Bus>,
     resting: HashMap<Option<u32>, Instant>,
-    /// Managers of which it was said that they can't be asked.
-    warned: HashSet<Option<u32>>,
+    /// The system's manager can't be asked, and that was said.
+    is_warned: bool,
+    /// When to connect again to the system's manager, whose jobs are listened to.
+    reconnect: Option<Instant>,
     jobs: Sender<Job>,
     answers: Sender<UnitState>,
     starting: HashMap<UnitKey, Starting>,
@@ -70,7 +72,8 @@ pub(super) async fn run(mut questions: Receiver<Ask>, answers: Sender<UnitState>
     let mut worker = Worker {
         buses: HashMap::new(),
         resting: HashMap::new(),
-        warned: HashSet::new(),
+        is_warned: false,
+        reconnect: None,
         jobs,
         answers,
         starting: HashMap::new(),
@@ -91,6 +94,11 @@ pub(super) async fn run(mut questions: Receiver<Ask>, answers: Sender<UnitState>
             },
             Some(job) = news.recv() => worker.job(job),
             () = until(next) => worker.look().await,
+            () = until(worker.reconnect) => {
+                worker.reconnect = None;
+                worker.resting.remove(&None);
+                worker.connect(None).await;
+            }
         }
     }
 }
@@ -121,18 +129,22 @@ impl Worker {
         match Bus::open(user, self.jobs.clone()).await {
             Ok(bus) => {
                 self.buses.insert(user, bus);
+                if user.is_none() {
+                    self.reconnect = None;
+                }
                 self.resting.remove(&user);
             }
             Err(error) => {
-                if self.warned.insert(user) {
-                    let whose = user.map_or_else(
-                        || "the system's manager".to_owned(),
-                        |uid| format!("the manager of user {uid}"),
-                    );
-                    eprintln!(
-                        "notify-trace: {whose} can't be asked about its units: {}",
-                        escape(error.to_string().as_bytes())
-                    );
+                // A user's manager comes and goes.
+                if user.is_none() {
+                    self.reconnect = Some(Instant::now() + REST);
+                    if !self.is_warned {
+                        self.is_warned = true;
+                        eprintln!(
+                            "notify-trace: the system's manager can't be asked about units: {}",
+                            escape(error.to_string().as_bytes())
+                        );
+                    }
                 }
                 self.resting.insert(user, Instant::now());
             }
@@ -224,6 +236,11 @@ impl Worker {
             Err(_) => {
                 self.buses.remove(&key.user);
                 self.resting.insert(key.user, Instant::now());
+                if key.user.is_none() {
+                    self.reconnect = Some(Instant::now() + REST);
+                }
+                // It was asked for a reason.
+                self.plan(Instant::now() + REST, key.clone(), Reason::Asked);
                 None
             }
         }

@@ -12,6 +12,7 @@
 mod normal;
 mod scenario;
 mod table;
+mod witness;
 
 use std::{
     fs,
@@ -23,6 +24,9 @@ use anyhow::{Context as _, Result};
 
 use self::scenario::{Ended, Scenario};
 use crate::systemd;
+
+/// A comparison of the whole guest.
+type Check = fn() -> Result<()>;
 
 const SCENARIOS: &str = "/run/notify-trace/systems";
 
@@ -79,13 +83,21 @@ fn all() -> Result<(usize, usize, usize)> {
             }
         }
     }
-    if only.is_none() {
+    let checks: [(&str, Check); 2] = [
+        ("sockets", systemd::sockets),
+        // Last, for it is of all that was before.
+        ("witness", witness::check),
+    ];
+    for (name, check) in checks.into_iter().filter(|_| only.is_none()) {
         tests += 1;
-        match systemd::sockets() {
-            Ok(()) => println!("test systems::sockets ... ok"),
+        match check() {
+            Ok(()) => println!("test systems::{name} ... ok"),
             Err(error) => {
                 failed += 1;
-                println!("test systems::sockets ... FAILED\n    {error:#}");
+                println!("test systems::{name} ... FAILED");
+                for line in format!("{error:#}").lines() {
+                    println!("    {line}");
+                }
             }
         }
     }

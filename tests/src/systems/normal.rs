@@ -208,7 +208,7 @@ pub fn relays(outcomes: &[Value], events: &[Value]) -> Vec<String> {
 }
 
 /// Compares lines with patterns, in order. `?` before a pattern: it may be absent. `~`: anywhere from
-/// here on. Empty lines and those that begin with `#` are for readers.
+/// here on; `~?`: or nowhere. Empty lines and those that begin with `#` are for readers.
 pub fn difference(what: &str, expected: &str, seen: &[String]) -> Option<String> {
     let patterns: Vec<&str> = expected
         .lines()
@@ -218,8 +218,13 @@ pub fn difference(what: &str, expected: &str, seen: &[String]) -> Option<String>
     let mut missing: Vec<&str> = Vec::new();
     // Those that have no place of their own are taken out first.
     for pattern in patterns.iter().filter_map(|line| line.strip_prefix('~')) {
+        let (pattern, may_be_absent) = match pattern.strip_prefix('?') {
+            Some(pattern) => (pattern, true),
+            None => (pattern, false),
+        };
         match left.iter().position(|line| matches(pattern, line)) {
             Some(at) => drop(left.remove(at)),
+            None if may_be_absent => {}
             None => missing.push(pattern),
         }
     }

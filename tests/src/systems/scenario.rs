@@ -20,7 +20,7 @@ const TRACE: &str = "/run/notify-trace/trace.jsonl";
 const SKIPPED: i32 = 77;
 
 /// Longest run of a script.
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Nothing new for this long, and nothing open: it is over. The agent asks managers and passes on
 /// what is pending within less.

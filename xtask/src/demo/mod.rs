@@ -1,5 +1,5 @@
 //! `demo`: a Debian 13 boots in a VM, the agent starts before everything else, and its live trace
-//! of the boot and of a few demo services is shown here.
+//! of the boot, of a few demo services and of a container is shown here.
 //!
 //! The disk image is made once and never changes; agent, units and scripts reach the guest in its
 //! initramfs, which copies them to `/run`. The guest's console goes to a file, and its second
@@ -42,7 +42,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 const LOG_LINES: usize = 40;
 
 /// Units and scripts, by their place below the guest's `/run`.
-const UNITS: [(&str, &str); 6] = [
+const UNITS: [(&str, &str); 7] = [
     (
         "notify-trace.service",
         include_str!("guest/notify-trace.service"),
@@ -64,12 +64,14 @@ const UNITS: [(&str, &str); 6] = [
         "demo-strict.service",
         include_str!("guest/demo-strict.service"),
     ),
+    ("demo-box.service", include_str!("guest/demo-box.service")),
 ];
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("demo", include_str!("guest/demo")),
     ("demo-database", include_str!("guest/demo-database")),
     ("demo-web", include_str!("guest/demo-web")),
     ("demo-strict", include_str!("guest/demo-strict")),
+    ("demo-box", include_str!("guest/demo-box")),
 ];
 
 /// Runs `cargo xtask demo`.
@@ -80,7 +82,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         None => prebuilt::agent(&ready)?,
     };
     let kernel = kernel::get(&ready.cache, TRIXIE, false)?;
-    let image = image::get(&ready.cache, &image::TRIXIE)?;
+    let image = image::get(&ready.cache, &image::SYSTEMS)?;
 
     let logs = agent::target_folder()?.join("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
@@ -157,6 +159,11 @@ fn words(seconds: u32) -> Vec<String> {
         "systemd.wants=notify-trace.service",
         "systemd.wants=notify-trace-console.service",
         "systemd.wants=notify-trace-demo.service",
+        // These take half a minute of an emulated CPU.
+        "systemd.mask=docker.service",
+        "systemd.mask=docker.socket",
+        "systemd.mask=podman-restart.service",
+        "systemd.mask=podman-auto-update.service",
     ]
     .map(str::to_owned)
     .into();

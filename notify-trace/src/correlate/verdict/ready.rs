@@ -8,7 +8,7 @@ use crate::event::{UnitProcess, UnitState};
 use crate::words;
 
 /// Of a start that has no time limit, after how long it is said to be late.
-const LATE_NS: u64 = 30_000_000_000;
+const LATE_NS: u64 = 60_000_000_000;
 
 /// Results of a start that `READY=1` would have prevented.
 const RESULTS: [&str; 2] = ["timeout", "protocol"];
@@ -95,10 +95,10 @@ pub(in crate::correlate) fn never_ready(state: &UnitState, said: &Said) -> Optio
     )
 }
 
-/// A third of the time that it has.
+/// Half of the time that it has.
 fn late_ns(state: &UnitState) -> u64 {
     state.timeout_start_usec.map_or(LATE_NS, |usec| {
-        (usec.saturating_mul(1_000) / 3).min(LATE_NS)
+        (usec.saturating_mul(1_000) / 2).min(LATE_NS)
     })
 }
 
@@ -141,21 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn a_third_of_its_time_is_late() {
-        assert_eq!(never_ready(&starting(S + S / 2), &Said::default()), None);
+    fn half_of_its_time_is_late() {
+        assert_eq!(never_ready(&starting(2 * S), &Said::default()), None);
         assert!(never_ready(&starting(3 * S), &Said::default()).is_some());
     }
 
     #[test]
-    fn a_start_without_a_limit_is_late_after_half_a_minute() {
+    fn a_start_without_a_limit_is_late_after_a_minute() {
         let state = UnitState {
             timeout_start_usec: None,
-            ..starting(20 * S)
+            ..starting(50 * S)
         };
         assert_eq!(never_ready(&state, &Said::default()), None);
         let state = UnitState {
             timeout_start_usec: None,
-            ..starting(40 * S)
+            ..starting(70 * S)
         };
         assert!(never_ready(&state, &Said::default()).is_some());
     }
