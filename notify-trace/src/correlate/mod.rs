@@ -41,6 +41,9 @@ use crate::unit::{UnitKey, is_to_manager};
 /// How long what a manager says of a unit is waited for.
 const FACTS_NS: u64 = 3_000_000_000;
 
+/// Silence is looked for at most this often: each look goes through all that is open.
+const SWEEP_NS: u64 = 50_000_000;
+
 /// Most notifications that wait for facts.
 const WAITING: usize = 4_096;
 
@@ -124,6 +127,7 @@ pub struct Correlator {
     said: HashMap<Said, Count>,
     verdicts: u64,
     now: Moment,
+    swept_ns: u64,
 }
 
 impl Default for Correlator {
@@ -148,6 +152,7 @@ impl Correlator {
             said: HashMap::new(),
             verdicts: 0,
             now: Moment::default(),
+            swept_ns: 0,
         }
     }
 
@@ -290,6 +295,10 @@ impl Correlator {
         }
         self.now = to;
         let now_ns = to.monotonic_ns;
+        if now_ns.saturating_sub(self.swept_ns) < SWEEP_NS {
+            return;
+        }
+        self.swept_ns = now_ns;
         for it in self.ledger.due(now_ns) {
             self.settled(&it, out);
         }
