@@ -67,14 +67,14 @@ impl Scenario {
     }
 
     /// Runs it and compares.
-    pub fn play(&self) -> Result<Ended> {
+    pub fn play(&self, is_chosen: bool) -> Result<Ended> {
         // The boot itself is a scenario too.
         let from = if self.folder.join("since-boot").exists() {
             0
         } else {
             length()?
         };
-        if let Some(why) = self.script()? {
+        if let Some(why) = self.script(is_chosen)? {
             return Ok(Ended::Skipped(why));
         }
         wait_until_quiet(from)?;
@@ -116,7 +116,7 @@ impl Scenario {
     }
 
     /// Runs the script; why it skipped itself.
-    fn script(&self) -> Result<Option<String>> {
+    fn script(&self, is_chosen: bool) -> Result<Option<String>> {
         let log = PathBuf::from(format!("/run/notify-trace/{}.log", self.name));
         let output = File::create(&log).context("could not create the script's log")?;
         let mut child = Command::new("/bin/sh")
@@ -128,6 +128,7 @@ impl Scenario {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("HOME", "/root")
+            .env("CHOSEN", if is_chosen { "1" } else { "" })
             .env("LIB", self.folder.join("../lib.sh"))
             .env("NT", "/run/notify-trace/notify-trace-tests")
             .stdin(Stdio::null())

@@ -30,23 +30,6 @@ pub const WORDS: &[&str] = &[
     // Not multi-user.target: that would start the engines, which the scenarios do.
     "systemd.unit=nt-systems.target",
     "systemd.wants=notify-trace.service",
-    // systemd's own words are the witness: all of them, and none lost.
-    "systemd.log_level=debug",
-    "systemd.log_target=journal-or-kmsg",
-    "printk.devkmsg=on",
-    "log_buf_len=16M",
-];
-
-/// Settings below the guest's `/run`.
-const SETTINGS: [(&str, &str); 2] = [
-    (
-        "systemd/journald.conf.d/nt.conf",
-        "[Journal]\nStorage=volatile\nRuntimeMaxUse=512M\nRuntimeMaxFileSize=128M\nRateLimitIntervalSec=0\nRateLimitBurst=0\n",
-    ),
-    (
-        "systemd/system/user@.service.d/nt.conf",
-        "[Service]\nEnvironment=SYSTEMD_LOG_LEVEL=debug\n",
-    ),
 ];
 
 /// The guest's initramfs.
@@ -61,13 +44,6 @@ pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     archive.copy("payload/notify-trace/busybox", &setup::busybox()?)?;
     pack(&mut archive, &scenarios(), "payload/notify-trace/systems")?;
     archive.units(&UNITS)?;
-    for (path, text) in SETTINGS {
-        let (folder, _) = path
-            .rsplit_once('/')
-            .context("a setting without a folder")?;
-        archive.folder(&format!("payload/{folder}"))?;
-        archive.file(&format!("payload/{path}"), text.as_bytes())?;
-    }
     Ok(archive)
 }
 
