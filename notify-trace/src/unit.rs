@@ -46,6 +46,33 @@ impl UnitKey {
             name: state.unit.clone(),
         }
     }
+
+    /// Whether it is a service: other units take no notifications.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        is_service(&self.name)
+    }
+}
+
+/// Whether a unit of this name is a service.
+#[must_use]
+pub fn is_service(name: &str) -> bool {
+    name.ends_with(".service")
+}
+
+/// Whether the unit is up only when it has said so.
+#[must_use]
+pub fn must_say_ready(state: &UnitState) -> bool {
+    matches!(
+        state.service_type.as_deref(),
+        Some("notify" | "notify-reload")
+    )
+}
+
+/// Whether its main process is being waited for.
+#[must_use]
+pub fn is_starting(state: &UnitState) -> bool {
+    state.active_state == "activating" && state.sub_state == "start"
 }
 
 /// Class of the system manager's socket.

@@ -56,17 +56,6 @@ pub(super) fn has_only(notification: &Notification, keys: &[&str]) -> bool {
     assignments(notification).next().is_some() && assignments(notification).all(is_one)
 }
 
-/// The keys in order, each once.
-pub(super) fn keys(notification: &Notification) -> Vec<Vec<u8>> {
-    let mut keys: Vec<Vec<u8>> = Vec::new();
-    for it in assignments(notification) {
-        if !keys.iter().any(|key| key == it.key) {
-            keys.push(it.key.to_vec());
-        }
-    }
-    keys
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

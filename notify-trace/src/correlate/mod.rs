@@ -21,6 +21,7 @@ pub(crate) mod samples;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod told;
 mod units;
 mod verdict;
 
@@ -28,12 +29,13 @@ use std::collections::{HashMap, VecDeque};
 
 use self::ledger::Ledger;
 use self::life::{Life, Step};
-use self::outcome::{Kind, Moment, Outcome, Repeats, Subject, Verdict};
+use self::outcome::{Kind, Moment, Outcome, Subject};
 use self::queues::Queues;
 use self::relay::{Closed, Relays};
+use self::told::Told;
 use self::units::Units;
-use self::verdict::manager::{self, Answer, Told};
-use self::verdict::{Finding, delivery, protocol};
+use self::verdict::manager::{self, Answer};
+use self::verdict::{Finding, delivery, protocol, swallowed};
 use crate::event::{DeliveryState, Event, Notification, UnitState};
 use crate::names::Recent;
 use crate::unit::{UnitKey, is_to_manager};
@@ -50,42 +52,17 @@ const WAITING: usize = 4_096;
 /// Most units whose lives are followed.
 const LIVES: usize = 8_192;
 
-/// Most different verdicts whose repetitions are counted instead of told.
-const TOLD: usize = 4_096;
-
 /// Most processes whose exits are remembered.
 const EXITS: usize = 16_384;
 
-/// Moment of a notification's `monotonic_ns` moved to another time of it.
+/// A time of a notification, on both clocks.
 fn moment_of(it: &Notification, monotonic_ns: u64) -> Moment {
-    Moment {
-        time: it.time,
-        monotonic_ns: it.monotonic_ns,
-    }
-    .moved_to(monotonic_ns)
+    Moment::new(it.time, it.monotonic_ns).moved_to(monotonic_ns)
 }
 
-impl Moment {
-    /// The same clocks at another time.
-    fn moved_to(self, monotonic_ns: u64) -> Self {
-        let by_ns = i128::from(monotonic_ns) - i128::from(self.monotonic_ns);
-        let time = i64::try_from(by_ns)
-            .ok()
-            .and_then(|by_ns| {
-                self.time
-                    .checked_add(std::time::Duration::from_nanos(by_ns.unsigned_abs()))
-                    .ok()
-                    .filter(|_| by_ns >= 0)
-                    .or_else(|| {
-                        self.time
-                            .checked_sub(std::time::Duration::from_nanos(by_ns.unsigned_abs()))
-                            .ok()
-                            .filter(|_| by_ns < 0)
-                    })
-            })
-            .unwrap_or(self.time);
-        Self { time, monotonic_ns }
-    }
+/// Its dequeue; of what was never taken, its earliest moment.
+fn end_of(it: &Notification) -> Moment {
+    moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns))
 }
 
 /// A notification that a manager took, until it is known whether it acts on it.
@@ -93,24 +70,6 @@ impl Moment {
 struct Waiting {
     notification: Notification,
     until_ns: u64,
-}
-
-/// By this a verdict is known as a repetition.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Said {
-    kind: Kind,
-    unit: Option<String>,
-    user: Option<u32>,
-    container: Option<String>,
-    comm: Option<String>,
-}
-
-/// How often a verdict was repeated.
-#[derive(Debug)]
-struct Count {
-    number: u64,
-    times: u64,
-    at: Moment,
 }
 
 /// Draws conclusions from events in the order in which they became known.
@@ -124,8 +83,7 @@ pub struct Correlator {
     waiting: HashMap<UnitKey, VecDeque<Waiting>>,
     waiting_count: usize,
     exits: Recent<u32, u64>,
-    said: HashMap<Said, Count>,
-    verdicts: u64,
+    told: Told,
     now: Moment,
     swept_ns: u64,
 }
@@ -149,8 +107,7 @@ impl Correlator {
             waiting: HashMap::new(),
             waiting_count: 0,
             exits: Recent::new(EXITS),
-            said: HashMap::new(),
-            verdicts: 0,
+            told: Told::default(),
             now: Moment::default(),
             swept_ns: 0,
         }
@@ -159,30 +116,19 @@ impl Correlator {
     /// Takes an event; what follows of it goes to `out`.
     pub fn event(&mut self, event: &Event, out: &mut dyn FnMut(Outcome)) {
         match event {
-            Event::Session(session) => self.pass(
-                Moment {
-                    time: session.time,
-                    monotonic_ns: session.monotonic_ns,
-                },
-                out,
-            ),
+            Event::Session(it) => self.pass(Moment::new(it.time, it.monotonic_ns), out),
             Event::Send(it) => {
-                self.pass(moment_of(it, it.monotonic_ns), out);
-                let flood = self.queues.sent(it);
-                self.tell(flood, it, &[], out);
+                self.pass(Moment::new(it.time, it.monotonic_ns), out);
+                if let Some(flood) = self.queues.sent(it) {
+                    self.tell(flood, it, out);
+                }
                 self.queues.take(it);
                 for settled in self.ledger.send(it) {
                     self.settled(&settled, out);
                 }
             }
             Event::Update(update) => {
-                self.pass(
-                    Moment {
-                        time: update.time,
-                        monotonic_ns: update.monotonic_ns,
-                    },
-                    out,
-                );
+                self.pass(Moment::new(update.time, update.monotonic_ns), out);
                 if let Some(merged) = self.ledger.update(update) {
                     self.queues.take(&merged);
                     if ledger::is_settled(&merged) {
@@ -191,10 +137,7 @@ impl Correlator {
                 }
             }
             Event::ConnectFailed(failed) => {
-                let at = Moment {
-                    time: failed.time,
-                    monotonic_ns: failed.monotonic_ns,
-                };
+                let at = Moment::new(failed.time, failed.monotonic_ns);
                 self.pass(at, out);
                 let key = UnitKey::of_sender(Some(&failed.sender), &failed.class);
                 let state = key.as_ref().and_then(|key| self.units.latest(key));
@@ -207,20 +150,11 @@ impl Correlator {
                 self.verdict(found, subject, at, Vec::new(), out);
             }
             Event::ReceiverClosed(closed) => {
-                self.pass(
-                    Moment {
-                        time: closed.time,
-                        monotonic_ns: closed.monotonic_ns,
-                    },
-                    out,
-                );
+                self.pass(Moment::new(closed.time, closed.monotonic_ns), out);
                 self.queues.closed(closed.receiver.inode);
             }
             Event::Exit(exit) => {
-                let at = Moment {
-                    time: exit.time,
-                    monotonic_ns: exit.monotonic_ns,
-                };
+                let at = Moment::new(exit.time, exit.monotonic_ns);
                 self.pass(at, out);
                 self.exits.insert(exit.pid, exit.monotonic_ns);
                 self.relays.exited(exit.pid, exit.monotonic_ns);
@@ -272,18 +206,7 @@ impl Correlator {
                 out(Outcome::Phase(Box::new(phase)));
             }
         }
-        let mut repeats: Vec<Repeats> = self
-            .said
-            .drain()
-            .filter(|(_, told)| told.times > 0)
-            .map(|(_, told)| Repeats {
-                verdict: told.number,
-                times: told.times,
-                at: told.at,
-            })
-            .collect();
-        repeats.sort_by_key(|it| it.verdict);
-        for it in repeats {
+        for it in self.told.repeats() {
             out(Outcome::Repeats(it));
         }
     }
@@ -341,39 +264,34 @@ impl Correlator {
         let key = UnitKey::of_sender(it.sender.as_ref(), &it.class);
         let state = key.as_ref().and_then(|key| self.units.latest(key));
         let lost = delivery::not_delivered(it, state);
-        if let Some(found) = &lost {
-            let what = found.what.clone();
-            if let Some(life) = self.life(key.as_ref()) {
-                life.heard(it);
-                life.refused(it, &what);
-            }
-        }
-        self.tell(lost, it, &[], out);
-        if it.delivery.state != DeliveryState::Delivered || !is_to_manager(&it.class) {
-            return;
-        }
-        if let Some(life) = self.life(key.as_ref()) {
+        let is_taken = it.delivery.state == DeliveryState::Delivered && is_to_manager(&it.class);
+        if (lost.is_some() || is_taken)
+            && let Some(life) = self.life(key.as_ref())
+        {
             life.heard(it);
         }
-        let objections = protocol::objections(it);
-        if let Some(found) = objections.iter().find(|found| is_whole(found.kind)) {
-            let what = found.what.clone();
-            if let Some(life) = self.life(key.as_ref()) {
-                life.refused(it, &what);
-            }
+        if let Some(found) = lost {
+            self.refuse(found, it, key.as_ref(), out);
         }
-        let is_dropped = objections.iter().any(|found| is_whole(found.kind));
-        for found in objections {
-            self.tell(Some(found), it, &[], out);
+        if !is_taken {
+            return;
+        }
+        let mut is_dropped = false;
+        for found in protocol::objections(it) {
+            if is_whole(found.kind) && !is_dropped {
+                is_dropped = true;
+                self.refuse(found, it, key.as_ref(), out);
+            } else {
+                self.tell(found, it, out);
+            }
         }
         if is_dropped {
             return;
         }
         let Some(key) = key else {
             // Nothing will be said of a unit that isn't known.
-            let answer = self.acceptance(it, None);
-            if let Answer::Refused(found) = answer {
-                self.tell(Some(found), it, &[], out);
+            if let Answer::Refused(found) = self.acceptance(it, None) {
+                self.tell(found, it, out);
             }
             return;
         };
@@ -431,15 +349,20 @@ impl Correlator {
         &self,
         it: &Notification,
         key: Option<&UnitKey>,
-        ask: impl FnOnce(&Told<'_>) -> T,
+        ask: impl FnOnce(&manager::Told<'_>) -> T,
     ) -> T {
         let states: Vec<&UnitState> = key
             .map(|key| self.units.states(key).collect())
             .unwrap_or_default();
-        let waiting = self.units.waiting(units::manager_of(it));
+        // Asked for by the rules only where no service is the sender; it goes through all units.
+        let waiting = if key.is_some_and(UnitKey::is_service) {
+            Vec::new()
+        } else {
+            self.units.waiting(units::manager_of(it))
+        };
         let pid = it.delivery.credentials.map(|it| it.pid);
         let exited_ns = pid.and_then(|pid| self.exits.peek(&pid).copied());
-        ask(&Told {
+        ask(&manager::Told {
             notification: it,
             unit: key,
             states: &states,
@@ -457,28 +380,21 @@ impl Correlator {
                 .is_some_and(|sender| sender.pid != claimed.pid)
         {
             let other = self.units.of_main_pid(units::manager_of(it), claimed.pid);
-            let found = manager::on_behalf(it, Some(key), other);
-            if found.is_some() {
+            if let Some(found) = manager::on_behalf(it, Some(key), other) {
                 // It counts for the other unit.
-                return self.tell(found, it, &[], out);
+                return self.tell(found, it, out);
             }
         }
         match self.acceptance(it, Some(key)) {
-            Answer::Refused(found) => {
-                let what = found.what.clone();
-                if let Some(life) = self.life(Some(key)) {
-                    life.refused(it, &what);
-                }
-                self.tell(Some(found), it, &[], out);
-            }
+            Answer::Refused(found) => self.refuse(found, it, Some(key), out),
             Answer::Accepted | Answer::Unknown => {
-                let found = self.with_told(it, Some(key), manager::fd_store);
-                self.tell(found, it, &[], out);
+                if let Some(found) = self.with_told(it, Some(key), manager::fd_store) {
+                    self.tell(found, it, out);
+                }
                 let state = self.units.latest(key).cloned();
-                let at = moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns));
                 if let Some(life) = self.life(Some(key)) {
                     let step = life.accepted(it, state.as_ref());
-                    self.step(key, step, at, out);
+                    self.step(key, step, end_of(it), out);
                 }
             }
         }
@@ -486,10 +402,7 @@ impl Correlator {
 
     /// What a manager says of a unit.
     fn unit(&mut self, state: &UnitState, out: &mut dyn FnMut(Outcome)) {
-        let at = Moment {
-            time: state.time,
-            monotonic_ns: state.monotonic_ns,
-        };
+        let at = Moment::new(state.time, state.monotonic_ns);
         self.units.learn(state);
         let key = UnitKey::of_state(state);
         self.decide(&key, false, out);
@@ -502,10 +415,7 @@ impl Correlator {
 
     fn life(&mut self, key: Option<&UnitKey>) -> Option<&mut Life> {
         let key = key?;
-        if !key.name.ends_with(".service") {
-            return None;
-        }
-        if self.lives.len() >= LIVES && !self.lives.contains_key(key) {
+        if !key.is_service() || (self.lives.len() >= LIVES && !self.lives.contains_key(key)) {
             return None;
         }
         let life = self
@@ -527,7 +437,7 @@ impl Correlator {
     fn hops(&mut self, closed: Vec<Closed>, out: &mut dyn FnMut(Outcome)) {
         for hop in closed {
             if hop.is_swallowed {
-                let found = relay::swallowed(&hop);
+                let found = swallowed::swallowed(&hop.reader, &hop.notification, &hop.relay);
                 let at = hop.relay.at;
                 let about = vec![hop.relay.notification];
                 let subject = subject::of_sender(&hop.notification);
@@ -537,18 +447,22 @@ impl Correlator {
         }
     }
 
-    fn tell(
+    /// It did nothing, which may be why its unit is not ready.
+    fn refuse(
         &mut self,
-        found: Option<Finding>,
+        found: Finding,
         it: &Notification,
-        besides: &[u64],
+        key: Option<&UnitKey>,
         out: &mut dyn FnMut(Outcome),
     ) {
-        let Some(found) = found else { return };
-        let at = moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns));
-        let mut about = vec![it.id];
-        about.extend(besides);
-        self.verdict(found, subject::of_sender(it), at, about, out);
+        if let Some(life) = self.life(key) {
+            life.refused(it, &found.what);
+        }
+        self.tell(found, it, out);
+    }
+
+    fn tell(&mut self, found: Finding, it: &Notification, out: &mut dyn FnMut(Outcome)) {
+        self.verdict(found, subject::of_sender(it), end_of(it), vec![it.id], out);
     }
 
     /// Tells a verdict, or counts it if the same was told before.
@@ -560,51 +474,9 @@ impl Correlator {
         about: Vec<u64>,
         out: &mut dyn FnMut(Outcome),
     ) {
-        let said = Said {
-            kind: found.kind,
-            unit: subject.unit.clone(),
-            user: subject.user,
-            container: subject.container.clone(),
-            comm: subject.comm.clone(),
-        };
-        if let Some(told) = self.said.get_mut(&said) {
-            told.times += 1;
-            told.at = at;
-            return;
+        if let Some(verdict) = self.told.verdict(found, subject, at, about) {
+            out(Outcome::Verdict(Box::new(verdict)));
         }
-        if self.said.len() >= TOLD {
-            return;
-        }
-        self.verdicts += 1;
-        let number = self.verdicts;
-        self.said.insert(
-            said,
-            Count {
-                number,
-                times: 0,
-                at,
-            },
-        );
-        let Finding {
-            kind,
-            certainty,
-            what,
-            evidence,
-            rule,
-            remedy,
-        } = found;
-        out(Outcome::Verdict(Box::new(Verdict {
-            number,
-            at,
-            kind,
-            certainty,
-            subject,
-            about,
-            what,
-            evidence,
-            rule,
-            remedy,
-        })));
     }
 }
 

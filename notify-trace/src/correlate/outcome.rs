@@ -4,7 +4,7 @@
 //! improves old recordings too. The serde names are the JSON of `explain` and of `trace --explain`
 //! (`docs/explain.md`); the sentences are for people and may change.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 /// When something was, on both clocks.
@@ -14,6 +14,23 @@ pub struct Moment {
     pub time: Timestamp,
     /// `CLOCK_MONOTONIC` of the traced host.
     pub monotonic_ns: u64,
+}
+
+impl Moment {
+    /// Both clocks' times.
+    #[must_use]
+    pub const fn new(time: Timestamp, monotonic_ns: u64) -> Self {
+        Self { time, monotonic_ns }
+    }
+
+    /// The same clocks at another time.
+    #[must_use]
+    pub fn moved_to(self, monotonic_ns: u64) -> Self {
+        // Wraps where the difference is negative, as it should.
+        let by_ns = monotonic_ns.wrapping_sub(self.monotonic_ns).cast_signed();
+        let time = self.time.checked_add(SignedDuration::from_nanos(by_ns));
+        Self::new(time.unwrap_or(self.time), monotonic_ns)
+    }
 }
 
 impl Default for Moment {

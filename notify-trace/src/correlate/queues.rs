@@ -1,6 +1,6 @@
 //! Receivers that do not read what they were sent, and senders that send very much. Pure state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::outcome::{Certainty, Kind};
 use super::verdict::Finding;
@@ -24,8 +24,8 @@ struct Queue {
     target: String,
     /// Notifications that wait in it or for it, with the time at which they came.
     waiting: HashMap<u64, u64>,
-    /// How many of them wait for room.
-    blocked: HashMap<u64, ()>,
+    /// Those of them that wait for room.
+    blocked: HashSet<u64>,
     last_read_ns: Option<u64>,
     is_told: bool,
 }
@@ -57,7 +57,7 @@ impl Queues {
         let queue = self.queues.entry(receiver.inode).or_insert_with(|| Queue {
             target: words::target(it),
             waiting: HashMap::new(),
-            blocked: HashMap::new(),
+            blocked: HashSet::new(),
             last_read_ns: None,
             is_told: false,
         });
@@ -65,7 +65,7 @@ impl Queues {
             DeliveryState::Queued | DeliveryState::Sending => {
                 queue.waiting.insert(it.id, it.monotonic_ns);
                 if it.delivery.state == DeliveryState::Sending {
-                    queue.blocked.insert(it.id, ());
+                    queue.blocked.insert(it.id);
                 } else {
                     queue.blocked.remove(&it.id);
                 }

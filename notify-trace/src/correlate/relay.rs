@@ -7,14 +7,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::message::{Assignment, assignments, keys, says};
-use super::outcome::{Certainty, Forward, Kind, Moment, Relay};
+use super::message::{Assignment, assignments, says};
+use super::outcome::{Forward, Moment, Relay};
 use super::subject::of_process;
-use super::verdict::Finding;
 use crate::escape::escape_field;
 use crate::event::{DeliveryState, Notification, Process};
 use crate::unit::is_to_manager;
-use crate::words;
 
 /// Longest time from the dequeue of one to the send of the other. Runtimes forward within
 /// milliseconds; podman's kube proxy waits for the pod's other containers.
@@ -64,6 +62,17 @@ impl Arrival {
                 !**passed && mine.is_content() && assignments(other).any(|its| is_same(*mine, its))
             })
             .map(|(position, _)| position)
+    }
+
+    /// Something was sent because of it.
+    fn answered(&mut self, it: &Notification, to: u64, sent_ns: u64, or_for: Vec<u64>) {
+        self.added.extend(foreign(it, &self.notification));
+        self.sent.push(Forward {
+            notification: it.id,
+            hop_ns: sent_ns - self.at.monotonic_ns,
+            or_for,
+        });
+        self.last = Some((to, sent_ns));
     }
 }
 
@@ -196,18 +205,11 @@ impl Relays {
         for position in positions {
             arrival.passed[position] = true;
         }
-        let known: Vec<Vec<u8>> = keys(&arrival.notification);
-        arrival.added.extend(foreign(it, &known));
         let mut or_for = arrival.alike.clone();
         or_for.retain(|id| *id != arrival.notification.id);
         or_for.sort_unstable();
         or_for.dedup();
-        arrival.sent.push(Forward {
-            notification: it.id,
-            hop_ns: sent_ns - arrival.at.monotonic_ns,
-            or_for,
-        });
-        arrival.last = Some((to, sent_ns));
+        arrival.answered(it, to, sent_ns, or_for);
         true
     }
 
@@ -314,21 +316,14 @@ fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns:
     let Some((_, arrival)) = latest else {
         return false;
     };
-    let known: Vec<Vec<u8>> = keys(&arrival.notification);
-    arrival.added.extend(foreign(it, &known));
-    arrival.sent.push(Forward {
-        notification: it.id,
-        hop_ns: sent_ns - arrival.at.monotonic_ns,
-        or_for: Vec::new(),
-    });
-    arrival.last = Some((to, sent_ns));
+    arrival.answered(it, to, sent_ns, Vec::new());
     true
 }
 
-/// Assignments to keys that aren't known, in words.
-fn foreign(it: &Notification, known: &[Vec<u8>]) -> Vec<String> {
+/// Assignments to keys that `told` does not have, in words.
+fn foreign(it: &Notification, told: &Notification) -> Vec<String> {
     assignments(it)
-        .filter(|its| !known.iter().any(|key| key == its.key))
+        .filter(|its| !assignments(told).any(|known| known.key == its.key))
         .map(|its| match its.value {
             Some(value) => escape_field(&[its.key, b"=", value].concat()).to_string(),
             None => escape_field(its.key).to_string(),
@@ -363,7 +358,8 @@ fn close(arrival: Arrival, is_over: bool) -> Option<Closed> {
             list.push(name);
         }
     }
-    let is_swallowed = is_over && says(&arrival.notification, "READY") && !has_said_ready(&arrival);
+    let is_swallowed =
+        is_proxy && is_over && says(&arrival.notification, "READY") && !has_said_ready(&arrival);
     Some(Closed {
         relay: Relay {
             at: arrival.at,
@@ -377,258 +373,9 @@ fn close(arrival: Arrival, is_over: bool) -> Option<Closed> {
         },
         notification: arrival.notification,
         reader: arrival.reader,
-        is_swallowed: is_swallowed && is_proxy,
+        is_swallowed,
     })
 }
 
-/// A proxy was told `READY=1` and did not pass it on.
-pub(super) fn swallowed(hop: &Closed) -> Finding {
-    let proxy = words::name(&hop.reader);
-    let first = keys(&hop.notification).into_iter().next();
-    let is_behind = first.as_deref() != Some(b"READY");
-    let what = format!("{proxy} was told READY=1 and did not pass it on");
-    let found = Finding::new(Kind::Swallowed, Certainty::Certain, what).seen(
-        if hop.relay.sent.is_empty() {
-            "it sent nothing because of it".to_owned()
-        } else {
-            format!("of it, it passed on {}", hop.relay.forwarded.join(", "))
-        },
-    );
-    match &*hop.relay.class {
-        "runc" if is_behind => found
-            .by("runc looks at a datagram only if it begins with READY= (1.1 to 1.4)")
-            .helps("let the container send READY=1 first, or in a datagram of its own"),
-        "crun" => found
-            .by("crun reads at most 255 bytes of a datagram (1.2x)")
-            .helps("let the container send READY=1 first, or in a datagram of its own"),
-        "nspawn" => found
-            .by("systemd-nspawn --notify-ready=yes listens to the payload's process 1 only, and without it says READY=1 itself")
-            .helps("let the payload's process 1 send it"),
-        "conmon" => found
-            .by("after a failed forward conmon stops to relay")
-            .helps("see conmon's log; restart the container"),
-        _ => found,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::correlate::samples::{MS, S, Sample};
-
-    fn closed(notifications: impl IntoIterator<Item = Notification>, end_ns: u64) -> Vec<Closed> {
-        let mut relays = Relays::default();
-        let mut out = Vec::new();
-        for it in notifications {
-            relays.advance(it.monotonic_ns, &mut out);
-            relays.settled(&it, &mut out);
-        }
-        relays.advance(end_ns, &mut out);
-        out
-    }
-
-    fn told(id: u64, at_ns: u64, payload: &str) -> Notification {
-        Sample::new(payload)
-            .id(id)
-            .at(at_ns)
-            .from("payload", 300, "box.scope")
-            .to("runc", 700, ("runc", 200))
-            .build()
-    }
-
-    fn sends(id: u64, at_ns: u64, payload: &str) -> Notification {
-        Sample::new(payload)
-            .id(id)
-            .at(at_ns)
-            .from("runc", 200, "box.service")
-            .build()
-    }
-
-    #[test]
-    fn runc_passes_ready_on_and_adds_its_own() {
-        let hops = closed(
-            [
-                told(1, S, "READY=1\nSTATUS=up"),
-                sends(2, S + 3 * MS, "READY=1"),
-                sends(3, S + 4 * MS, "MAINPID=77"),
-                sends(4, S + 5 * MS, "BARRIER=1"),
-            ],
-            3 * S,
-        );
-        let [hop] = &hops[..] else {
-            panic!("{hops:?}");
-        };
-        let Relay {
-            notification,
-            sent,
-            forwarded,
-            dropped,
-            added,
-            ..
-        } = &hop.relay;
-        assert_eq!(*notification, 1);
-        assert_eq!(
-            sent.iter().map(|it| it.notification).collect::<Vec<_>>(),
-            [2, 3, 4]
-        );
-        assert_eq!(sent[0].hop_ns, 3 * MS - 100_000);
-        assert_eq!(forwarded, &["READY"]);
-        assert_eq!(dropped, &["STATUS"]);
-        assert_eq!(added, &["MAINPID=77", "BARRIER=1"]);
-        assert!(!hop.is_swallowed);
-    }
-
-    #[test]
-    fn ready_behind_a_status_is_swallowed() {
-        let hops = closed([told(1, S, "STATUS=up\nREADY=1")], 20 * S);
-        assert_eq!(hops.len(), 1);
-        assert!(hops[0].is_swallowed);
-        assert_eq!(hops[0].relay.dropped, ["STATUS", "READY"]);
-    }
-
-    #[test]
-    fn what_is_told_to_a_final_receiver_is_no_hop() {
-        let mut it = told(1, S, "READY=1");
-        it.class = "custom".to_owned();
-        assert!(closed([it], 20 * S).is_empty());
-    }
-
-    #[test]
-    fn a_manager_that_says_that_it_is_ready_passes_nothing_on() {
-        let service = Sample::new("READY=1")
-            .to("systemd-user", 800, ("systemd", 200))
-            .build();
-        assert!(closed([service, sends(2, 2 * S, "READY=1")], 20 * S).is_empty());
-    }
-
-    #[test]
-    fn one_process_that_serves_many_containers_one_after_the_other() {
-        let from = |inode: u64, id: u64, at_ns: u64| {
-            Sample::new("READY=1")
-                .id(id)
-                .at(at_ns)
-                .from("payload", 300, "box.scope")
-                .to("conmon", inode, ("proxy", 200))
-                .build()
-        };
-        let hops = closed(
-            [
-                from(701, 1, S),
-                sends(2, S + MS, "READY=1"),
-                from(702, 3, S + 2 * MS),
-                sends(4, S + 3 * MS, "READY=1"),
-            ],
-            5 * S,
-        );
-        let links: Vec<_> = hops
-            .iter()
-            .map(|hop| (hop.relay.notification, hop.relay.sent[0].notification))
-            .collect();
-        assert_eq!(links, [(1, 2), (3, 4)]);
-        assert!(hops.iter().all(|hop| hop.relay.sent[0].or_for.is_empty()));
-    }
-
-    #[test]
-    fn the_same_words_of_two_containers_are_told_apart_by_nothing() {
-        let from = |inode: u64, id: u64| {
-            Sample::new("READY=1")
-                .id(id)
-                .at(S)
-                .to("conmon", inode, ("proxy", 200))
-                .build()
-        };
-        let hops = closed(
-            [
-                from(701, 1),
-                from(702, 2),
-                sends(3, S + MS, "READY=1"),
-                sends(4, S + 2 * MS, "READY=1"),
-            ],
-            20 * S,
-        );
-        let ambiguous: Vec<_> = hops
-            .iter()
-            .flat_map(|hop| &hop.relay.sent)
-            .map(|it| (it.notification, it.or_for.clone()))
-            .collect();
-        assert_eq!(ambiguous, [(3, vec![2]), (4, vec![1])]);
-    }
-
-    #[test]
-    fn what_is_told_of_late_is_linked_all_the_same() {
-        let mut relays = Relays::default();
-        let mut out = Vec::new();
-        relays.settled(&sends(2, S + 3 * MS, "READY=1"), &mut out);
-        relays.exited(200, S + 4 * MS);
-        relays.settled(&told(1, S, "READY=1"), &mut out);
-        relays.advance(20 * S, &mut out);
-        assert_eq!(out.len(), 1);
-        assert_eq!(out[0].relay.sent[0].notification, 2);
-    }
-
-    #[test]
-    fn what_a_proxy_sent_before_its_end_counts() {
-        let mut relays = Relays::default();
-        let mut out = Vec::new();
-        relays.settled(&told(1, S, "READY=1"), &mut out);
-        relays.exited(200, S + 4 * MS);
-        relays.advance(S + 5 * MS, &mut out);
-        relays.settled(&sends(2, S + 3 * MS, "READY=1"), &mut out);
-        relays.advance(20 * S, &mut out);
-        assert_eq!(out.len(), 1);
-        assert_eq!(out[0].relay.sent.len(), 1);
-    }
-
-    #[test]
-    fn what_says_more_of_the_same_is_meant() {
-        let from = |inode: u64, id: u64, status: &str| {
-            Sample::new(&format!("READY=1\nSTATUS={status}"))
-                .id(id)
-                .at(S)
-                .to("conmon", inode, ("proxy", 200))
-                .build()
-        };
-        let hops = closed(
-            [
-                from(701, 1, "one"),
-                from(702, 2, "two"),
-                sends(3, S + MS, "READY=1\nSTATUS=two"),
-                sends(4, S + MS, "READY=1\nSTATUS=one"),
-            ],
-            20 * S,
-        );
-        let mut links: Vec<_> = hops
-            .iter()
-            .map(|hop| (hop.relay.notification, hop.relay.sent[0].notification))
-            .collect();
-        links.sort_unstable();
-        assert_eq!(links, [(1, 4), (2, 3)]);
-        assert!(hops.iter().all(|hop| hop.relay.sent[0].or_for.is_empty()));
-    }
-
-    #[test]
-    fn different_words_of_two_containers_are_told_apart_by_them() {
-        let from = |inode: u64, id: u64, status: &str| {
-            Sample::new(&format!("STATUS={status}"))
-                .id(id)
-                .at(S)
-                .to("conmon", inode, ("proxy", 200))
-                .build()
-        };
-        let hops = closed(
-            [
-                from(701, 1, "one"),
-                from(702, 2, "two"),
-                sends(3, S + MS, "STATUS=two"),
-                sends(4, S + MS, "STATUS=one"),
-            ],
-            20 * S,
-        );
-        let mut links: Vec<_> = hops
-            .iter()
-            .map(|hop| (hop.relay.notification, hop.relay.sent[0].notification))
-            .collect();
-        links.sort_unstable();
-        assert_eq!(links, [(1, 4), (2, 3)]);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::event::{Notification, UnitState};
-use crate::unit::{USER_CLASS, UnitKey};
+use crate::unit::{USER_CLASS, UnitKey, must_say_ready};
 
 /// Most units that are remembered.
 const UNITS: usize = 8_192;
@@ -65,14 +65,6 @@ impl Units {
             .filter(move |(key, _)| key.user == user)
             .filter_map(|(key, states)| Some((key, states.back()?)))
     }
-}
-
-/// Whether the unit is up only when it has said so.
-pub(super) fn must_say_ready(state: &UnitState) -> bool {
-    matches!(
-        state.service_type.as_deref(),
-        Some("notify" | "notify-reload")
-    )
 }
 
 /// The manager's user for a class of socket: a user's manager is told which by the attribution.

@@ -14,6 +14,7 @@ use zbus::{Connection, MessageStream, OwnedVariant, message};
 use super::properties::{Properties, unit_path, unit_state};
 use super::sender;
 use crate::event::UnitState;
+use crate::unit::is_service;
 
 /// How long an answer is waited for. A manager that reloads its units needs seconds; one that hangs
 /// holds up the questions to others for that long, and nothing else.
@@ -140,7 +141,7 @@ impl Bus {
     pub(super) async fn unit(&self, unit: &str) -> zbus::Result<Option<UnitState>> {
         let path = unit_path(unit);
         let mut properties = self.properties(&path, "Unit").await?;
-        if unit.ends_with(".service") {
+        if is_service(unit) {
             properties.extend(self.properties(&path, "Service").await?);
         }
         let mut state = unit_state(&properties);
@@ -196,7 +197,7 @@ async fn listen(user: Option<u32>, mut messages: MessageStream, jobs: Sender<Job
                 }),
             _ => None,
         };
-        if let Some(job) = job.filter(|job| job.unit.ends_with(".service")) {
+        if let Some(job) = job.filter(|job| is_service(&job.unit)) {
             // Full: a storm of jobs, of which the first are looked at. Waiting here would hold up
             // the answers that come on the same connection.
             let _ = jobs.try_send(job);

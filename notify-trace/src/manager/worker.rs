@@ -12,7 +12,7 @@ use super::{Ask, processes};
 use crate::enrich::clock::{self, WallClock};
 use crate::escape::escape;
 use crate::event::UnitState;
-use crate::unit::UnitKey;
+use crate::unit::{UnitKey, is_starting, must_say_ready};
 
 /// When a unit that is still starting is looked at, after its job began.
 const LOOKS: [Duration; 3] = [
@@ -199,12 +199,7 @@ impl Worker {
         let Some(mut state) = self.ask(&key).await else {
             return;
         };
-        let is_starting = state.active_state == "activating" && state.sub_state == "start";
-        let must_say = matches!(
-            state.service_type.as_deref(),
-            Some("notify" | "notify-reload")
-        );
-        if is_starting && must_say {
+        if is_starting(&state) && must_say_ready(&state) {
             if let Some(control_group) = &state.control_group {
                 state.processes = processes::of(&control_group.0, Path::new("/proc"));
             }

@@ -32,7 +32,7 @@ pub(in crate::correlate) struct Told<'a> {
     pub(in crate::correlate) unit: Option<&'a UnitKey>,
     /// What the manager said of that unit, the latest last.
     pub(in crate::correlate) states: &'a [&'a UnitState],
-    /// Units of that manager that wait for `READY=1`.
+    /// Units of that manager that wait for `READY=1`; needed only if the sender is of no service.
     pub(in crate::correlate) waiting: &'a [&'a str],
     /// When the sender exited, if that was before the dequeue.
     pub(in crate::correlate) exited_ns: Option<u64>,
@@ -76,7 +76,7 @@ fn unit_is_found(told: &Told<'_>) -> Option<Answer> {
             None => Answer::Unknown,
         });
     };
-    if !unit.name.ends_with(".service") {
+    if !unit.is_service() {
         return Some(Answer::Refused(not_a_service(told, &unit.name)));
     }
     None

@@ -8,6 +8,7 @@ pub(super) mod manager;
 pub(super) mod protocol;
 pub(super) mod ready;
 pub(super) mod reload;
+pub(super) mod swallowed;
 pub(super) mod watchdog;
 
 use super::outcome::{Certainty, Kind};

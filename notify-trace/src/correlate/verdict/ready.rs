@@ -2,9 +2,9 @@
 
 use super::Finding;
 use crate::correlate::outcome::{Certainty, Kind};
-use crate::correlate::units::must_say_ready;
 use crate::escape::escape_field;
 use crate::event::{UnitProcess, UnitState};
+use crate::unit::{is_starting, must_say_ready};
 use crate::words;
 
 /// Of a start that has no time limit, after how long it is said to be late.
@@ -44,11 +44,10 @@ pub(in crate::correlate) fn never_ready(state: &UnitState, said: &Said) -> Optio
         .filter(|result| RESULTS.contains(result));
     let since_ns = state.main_start_ns.or(state.inactive_exit_ns);
     let age_ns = since_ns.map(|since_ns| state.monotonic_ns.saturating_sub(since_ns));
-    let is_starting = state.active_state == "activating" && state.sub_state == "start";
     let name = &state.unit;
     let what = if let Some(result) = result {
         format!("{name} failed to start, with result {result}: no READY=1 was accepted")
-    } else if is_starting && age_ns.is_some_and(|age_ns| age_ns >= late_ns(state)) {
+    } else if is_starting(state) && age_ns.is_some_and(|age_ns| age_ns >= late_ns(state)) {
         let age = words::duration(age_ns.unwrap_or(0));
         let limit = state.timeout_start_usec.map_or_else(
             || "without a time limit".to_owned(),
