@@ -2,7 +2,8 @@
 //!
 //! The serde names here are the format (`docs/events.md` explains each field, `docs/event.schema.json`
 //! is generated from these types). An unknown fact is absent, never guessed and never `null`. Owns
-//! no behaviour but the spelling of bytes; decoding, joining and printing are elsewhere.
+//! no behaviour but the spelling of bytes and the key of a line; decoding, joining and printing are
+//! elsewhere.
 //!
 //! Times ending in `_ns` are `CLOCK_MONOTONIC` nanoseconds of the traced host, so they compare with
 //! each other and with `MONOTONIC_USEC=`; `time` is wall time by the clock's offset when the record
@@ -492,6 +493,17 @@ pub enum Line {
         /// Bytes that are withheld.
         redacted_bytes: u64,
     },
+}
+
+impl Line {
+    /// What stands before the first `=`, where that is known.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Blob> {
+        match self {
+            Self::Assignment { key, .. } | Self::Redacted { key: Some(key), .. } => Some(key),
+            Self::Other { .. } | Self::Redacted { key: None, .. } => None,
+        }
+    }
 }
 
 /// What a receiver that follows the protocol will object to.

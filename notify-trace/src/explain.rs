@@ -43,15 +43,13 @@ impl Explain {
 
     /// Takes an event. The summary ends everything: what is concluded at the end comes before it.
     pub fn take(&mut self, event: Event, out: &mut dyn FnMut(Shown)) {
+        if matches!(event, Event::Summary(_)) {
+            self.finish(out);
+        }
         let mut outcomes = Vec::new();
         if let Some(correlator) = &mut self.correlator {
-            if matches!(event, Event::Summary(_)) {
-                correlator.finish(&mut |outcome| outcomes.push(outcome));
-                self.outcomes(std::mem::take(&mut outcomes), out);
-            } else {
-                let redacted = self.view.redacted(&event);
-                correlator.event(&redacted, &mut |outcome| outcomes.push(outcome));
-            }
+            let redacted = self.view.redacted(&event);
+            correlator.event(&redacted, &mut |outcome| outcomes.push(outcome));
         }
         self.view.show(event, &mut |event| out(Shown::Event(event)));
         self.outcomes(outcomes, out);
@@ -59,9 +57,22 @@ impl Explain {
 
     /// Lets time pass.
     pub fn advance(&mut self, now_ns: u64, out: &mut dyn FnMut(Shown)) {
+        self.conclude(out, |correlator, out| correlator.advance(now_ns, out));
+    }
+
+    /// What is concluded at the end; for a recording that was cut off, too, which has no summary.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Shown)) {
+        self.conclude(out, Correlator::finish);
+    }
+
+    fn conclude(
+        &mut self,
+        out: &mut dyn FnMut(Shown),
+        step: impl FnOnce(&mut Correlator, &mut dyn FnMut(Outcome)),
+    ) {
         let mut outcomes = Vec::new();
         if let Some(correlator) = &mut self.correlator {
-            correlator.advance(now_ns, &mut |outcome| outcomes.push(outcome));
+            step(correlator, &mut |outcome| outcomes.push(outcome));
         }
         self.outcomes(outcomes, out);
     }
@@ -70,15 +81,6 @@ impl Explain {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.correlator.as_ref().is_some_and(Correlator::is_waiting)
-    }
-
-    /// For a recording that was cut off: no summary will come.
-    pub fn finish(&mut self, out: &mut dyn FnMut(Shown)) {
-        let mut outcomes = Vec::new();
-        if let Some(correlator) = &mut self.correlator {
-            correlator.finish(&mut |outcome| outcomes.push(outcome));
-        }
-        self.outcomes(outcomes, out);
     }
 
     /// Notifications and failed connects that were left out.

@@ -43,23 +43,16 @@ pub fn replay(
         stage.finish(sink);
     }
     let flushed = sink.flush();
-    let failed = stage.failed.take().or_else(|| flushed.err());
-    match failed {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(error).context("cannot write the output");
-        }
-        Some(_) => {}
-        None => {
-            // What came before the trouble has been shown.
-            return Ok(Replayed {
-                verdicts: stage.verdicts,
-                left_out: result?,
-            });
-        }
-    }
+    let left_out = match stage.failed.take().or(flushed.err()) {
+        // What came before the trouble has been shown.
+        None => result?,
+        // Whoever looks has seen enough.
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => LeftOut::default(),
+        Some(error) => return Err(error).context("cannot write the output"),
+    };
     Ok(Replayed {
         verdicts: stage.verdicts,
-        left_out: LeftOut::default(),
+        left_out,
     })
 }
 

@@ -19,9 +19,6 @@ use crate::select::Rules;
 use crate::sink::file::create;
 use crate::sockets::environment;
 
-/// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
-const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-
 /// Runs the verb.
 ///
 /// # Errors
@@ -91,7 +88,7 @@ fn settings(args: &TraceArgs) -> Result<Settings> {
 
 /// The id of a cgroup: the inode number of its directory.
 fn cgroup_id(path: &Path) -> Result<u64> {
-    let candidates: Vec<PathBuf> = CGROUP_ROOTS
+    let candidates: Vec<PathBuf> = cgroup::V2_ROOTS
         .iter()
         .filter(|root| Path::new(root).join("cgroup.procs").exists())
         .map(|root| {
@@ -105,7 +102,7 @@ fn cgroup_id(path: &Path) -> Result<u64> {
     if candidates.is_empty() {
         bail!(
             "--cgroup: no cgroup v2 hierarchy is mounted at {}; selection by cgroup needs one",
-            CGROUP_ROOTS.join(" or ")
+            cgroup::V2_ROOTS.join(" or ")
         );
     }
     candidates

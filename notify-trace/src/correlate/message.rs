@@ -21,16 +21,14 @@ impl Assignment<'_> {
 
 /// All assignments in order.
 pub(super) fn assignments(notification: &Notification) -> impl Iterator<Item = Assignment<'_>> {
-    notification.lines.iter().filter_map(|line| match line {
-        Line::Assignment { key, value } => Some(Assignment {
-            key: &key.0,
-            value: Some(&value.0),
-        }),
-        Line::Redacted { key, .. } => Some(Assignment {
-            key: &key.as_ref()?.0,
-            value: None,
-        }),
-        Line::Other { .. } => None,
+    notification.lines.iter().filter_map(|line| {
+        Some(Assignment {
+            key: &line.key()?.0,
+            value: match line {
+                Line::Assignment { value, .. } => Some(&value.0),
+                Line::Redacted { .. } | Line::Other { .. } => None,
+            },
+        })
     })
 }
 

@@ -44,33 +44,21 @@ pub(super) struct Asker {
 impl Asker {
     /// What to ask because of an event.
     pub(super) fn look(&mut self, event: &Event, now_ns: u64) -> Vec<Ask> {
-        match event {
-            Event::Send(it) => self.send(it, now_ns),
+        let (key, after_ns) = match event {
+            Event::Send(it) => return self.send(it, now_ns),
+            // The class isn't known here; the sender's own unit is, if it was heard of.
             Event::Update(it) if it.delivery.state == DeliveryState::Delivered => {
-                // The class isn't known here; the sender's own unit is, if it was heard of.
-                let key = it
-                    .sender
-                    .as_ref()
-                    .and_then(|sender| self.processes.get(&sender.pid).cloned());
-                key.map(|key| self.ask(key, now_ns, 0))
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let sender = it.sender.as_ref();
+                let key = sender.and_then(|sender| self.processes.get(&sender.pid).cloned());
+                (key, 0)
             }
-            Event::ConnectFailed(it) => UnitKey::of_sender(Some(&it.sender), &it.class)
-                .map(|key| self.ask(key, now_ns, 0))
-                .into_iter()
-                .flatten()
-                .collect(),
-            Event::Exit(exit) => self
-                .processes
-                .remove(&exit.pid)
-                .map(|key| self.ask(key, now_ns, AFTER_EXIT_NS))
-                .into_iter()
-                .flatten()
-                .collect(),
-            _ => Vec::new(),
-        }
+            Event::ConnectFailed(it) => (UnitKey::of_sender(Some(&it.sender), &it.class), 0),
+            Event::Exit(exit) => (self.processes.remove(&exit.pid), AFTER_EXIT_NS),
+            _ => return Vec::new(),
+        };
+        key.and_then(|key| self.ask(key, now_ns, after_ns))
+            .into_iter()
+            .collect()
     }
 
     fn send(&mut self, it: &Notification, now_ns: u64) -> Vec<Ask> {
@@ -130,12 +118,10 @@ impl Asker {
 }
 
 fn has_change(it: &Notification) -> bool {
-    it.lines.iter().any(|line| match line {
-        Line::Assignment { key, .. } | Line::Redacted { key: Some(key), .. } => {
-            CHANGES.contains(&&*key.0)
-        }
-        _ => false,
-    })
+    it.lines
+        .iter()
+        .filter_map(Line::key)
+        .any(|key| CHANGES.contains(&&*key.0))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What the processes of a unit do, from its cgroup and `/proc`. Reads are bounded.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::enrich::cgroup::V2_ROOTS;
 use crate::event::{Blob, UnitProcess};
-use crate::sockets::processes::{environment, file};
+use crate::sockets::processes::{FILE_MAX_BYTES, environment, file, read};
 
 /// Most processes that are looked at.
 const PROCESSES: usize = 32;
@@ -13,15 +12,8 @@ const PROCESSES: usize = 32;
 /// Most cgroups below the unit's that are looked into.
 const FOLDERS: usize = 64;
 
-/// More than the kernel writes into these files.
-const FILE_MAX_BYTES: u64 = 64 << 10;
-
-/// Where the hierarchy that systemd manages may be mounted.
-const ROOTS: [&str; 3] = [
-    "/sys/fs/cgroup",
-    "/sys/fs/cgroup/unified",
-    "/sys/fs/cgroup/systemd",
-];
+/// Where systemd's own hierarchy is mounted on hosts with cgroup v1.
+const V1_ROOT: &str = "/sys/fs/cgroup/systemd";
 
 /// The processes of a control group and of those below it.
 pub(super) fn of(control_group: &[u8], proc: &Path) -> Vec<UnitProcess> {
@@ -32,8 +24,9 @@ pub(super) fn of(control_group: &[u8], proc: &Path) -> Vec<UnitProcess> {
     if below.is_empty() || below.split('/').any(|part| part == "..") {
         return Vec::new();
     }
-    ROOTS
-        .iter()
+    V2_ROOTS
+        .into_iter()
+        .chain([V1_ROOT])
         .map(|root| Path::new(root).join(below))
         .find(|folder| folder.join("cgroup.procs").exists())
         .map(|folder| look(&folder, proc))
@@ -46,7 +39,7 @@ fn look(folder: &Path, proc: &Path) -> Vec<UnitProcess> {
     let mut looked = 0;
     while let Some(folder) = folders.pop() {
         looked += 1;
-        let pids = read(&folder.join("cgroup.procs")).unwrap_or_default();
+        let pids = read(&folder.join("cgroup.procs"), FILE_MAX_BYTES).unwrap_or_default();
         let pids = String::from_utf8_lossy(&pids);
         for pid in pids.lines().filter_map(|line| line.parse().ok()) {
             if found.len() >= PROCESSES {
@@ -66,9 +59,9 @@ fn look(folder: &Path, proc: &Path) -> Vec<UnitProcess> {
 }
 
 fn process(pid: u32, proc: &Path) -> Option<UnitProcess> {
-    let comm = read(&file(proc, pid, "comm")).ok()?;
-    let stat = read(&file(proc, pid, "stat")).unwrap_or_default();
-    let wchan = read(&file(proc, pid, "wchan")).unwrap_or_default();
+    let comm = read(&file(proc, pid, "comm"), FILE_MAX_BYTES).ok()?;
+    let stat = read(&file(proc, pid, "stat"), FILE_MAX_BYTES).unwrap_or_default();
+    let wchan = read(&file(proc, pid, "wchan"), FILE_MAX_BYTES).unwrap_or_default();
     let environment = environment(proc, pid).unwrap_or_default();
     Some(UnitProcess {
         pid,
@@ -85,14 +78,6 @@ fn process(pid: u32, proc: &Path) -> Option<UnitProcess> {
 fn state(stat: &[u8]) -> Option<char> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     stat.get(end + 2).copied().map(char::from)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_MAX_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

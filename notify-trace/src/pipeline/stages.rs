@@ -39,6 +39,9 @@ const CLOCK_AGE_NS: u64 = 100_000_000;
 /// Losses that leave no gap in the rings are looked for when something was read, at most this often.
 const LOSS_CHECK_NS: u64 = 1_000_000_000;
 
+/// How often time passes for what is concluded from silence, while nothing else happens.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How soon a gap is looked into.
 const GAP_CHECK_NS: u64 = 100_000_000;
 
@@ -132,21 +135,8 @@ impl<'a> Stages<'a> {
             order.release(before_ns, |record| join.push(record, context, out));
             join.expire(before_ns, context, out);
         });
-        self.pass(before_ns);
-    }
-
-    /// Lets time pass for what is concluded of silence.
-    fn pass(&mut self, now_ns: u64) {
-        let Self {
-            explain,
-            sink,
-            failed,
-            tally,
-            ..
-        } = self;
-        explain.advance(now_ns, &mut |shown| {
-            write(*sink, failed, tally, None, &shown)
-        });
+        // Something may be concluded from silence.
+        self.show(|explain, out| explain.advance(before_ns, out));
     }
 
     /// Passes on everything: no record will come any more.
@@ -197,9 +187,7 @@ impl<'a> Stages<'a> {
     /// When the join has something to pass on though no record comes.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let Some(at_ns) = self.join.next_deadline_ns() else {
-            // Silence may be what is to be concluded from.
-            let wait = Duration::from_nanos(LOSS_CHECK_NS);
-            return self.explain.is_waiting().then(|| Instant::now() + wait);
+            return self.explain.is_waiting().then(|| Instant::now() + SILENCE);
         };
         let at_ns = at_ns + ORDER_SLACK_NS;
         // A millisecond more, because timers are that coarse and may fire early.
@@ -214,6 +202,11 @@ impl<'a> Stages<'a> {
 
     /// Writes an event of the pipeline's own.
     pub(super) fn emit(&mut self, event: Event) {
+        self.show(|explain, out| explain.take(event, out));
+    }
+
+    /// Writes what is shown in `step`.
+    fn show(&mut self, step: impl FnOnce(&mut Explain, &mut dyn FnMut(Shown))) {
         let Self {
             explain,
             sink,
@@ -221,8 +214,8 @@ impl<'a> Stages<'a> {
             tally,
             ..
         } = self;
-        explain.take(event, &mut |shown| {
-            write(*sink, failed, tally, None, &shown)
+        step(explain, &mut |shown| {
+            write(*sink, failed, tally, None, &shown);
         });
     }
 

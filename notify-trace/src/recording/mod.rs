@@ -134,31 +134,27 @@ pub fn read(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let kind = match serde_json::from_slice::<Typed>(&line) {
-            Ok(typed) => typed.kind,
-            Err(_) if !is_whole && has_session => {
-                left_out.is_cut_off = true;
-                break;
-            }
-            Err(_) if !has_session => return Err(Trouble::NoSession),
-            Err(source) => {
-                return Err(Trouble::Corrupt {
-                    line: number,
-                    source,
-                });
-            }
+        let event = match serde_json::from_slice(&line) {
+            Ok(event) => event,
+            Err(source) => match serde_json::from_slice::<Typed>(&line) {
+                Ok(Typed { kind }) if OUTCOMES.contains(&&*kind) => continue,
+                Ok(Typed { kind }) if !EVENTS.contains(&&*kind) => {
+                    left_out.unknown += 1;
+                    continue;
+                }
+                Err(_) if !is_whole && has_session => {
+                    left_out.is_cut_off = true;
+                    break;
+                }
+                Err(_) if !has_session => return Err(Trouble::NoSession),
+                Ok(_) | Err(_) => {
+                    return Err(Trouble::Corrupt {
+                        line: number,
+                        source,
+                    });
+                }
+            },
         };
-        if OUTCOMES.contains(&&*kind) {
-            continue;
-        }
-        if !EVENTS.contains(&&*kind) {
-            left_out.unknown += 1;
-            continue;
-        }
-        let event = serde_json::from_slice(&line).map_err(|source| Trouble::Corrupt {
-            line: number,
-            source,
-        })?;
         match &event {
             Event::Session(session) if session.format_version > FORMAT_VERSION => {
                 return Err(Trouble::Version(session.format_version));

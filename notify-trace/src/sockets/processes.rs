@@ -20,7 +20,7 @@ use crate::event::{Attribution, Blob};
 /// More than `execve(2)` lets a program have by default (a quarter of an 8 MiB stack).
 const ENVIRONMENT_MAX_BYTES: u64 = 4 << 20;
 /// More than the kernel writes into any of the other files.
-const FILE_MAX_BYTES: u64 = 64 << 10;
+pub const FILE_MAX_BYTES: u64 = 64 << 10;
 
 /// The variables of an environment that matter here, as they stand there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,7 +137,11 @@ fn permitted<T>(result: io::Result<T>, refused: &mut u32) -> Option<T> {
         .ok()
 }
 
-fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+/// A file's contents, at most so many bytes.
+///
+/// # Errors
+/// If it is gone, or not ours to read.
+pub fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -131,12 +131,10 @@ impl Filter {
 
     fn has_key(&self, lines: &[Line]) -> bool {
         any(&self.keys, |wanted| {
-            lines.iter().any(|line| match line {
-                Line::Assignment { key, .. } | Line::Redacted { key: Some(key), .. } => {
-                    glob::matches(wanted.as_bytes(), &key.0)
-                }
-                Line::Other { .. } | Line::Redacted { key: None, .. } => false,
-            })
+            lines
+                .iter()
+                .filter_map(Line::key)
+                .any(|key| glob::matches(wanted.as_bytes(), &key.0))
         })
     }
 

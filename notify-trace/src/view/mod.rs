@@ -7,6 +7,8 @@ pub mod redact;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use crate::event::{Event, Exit, Losses};
 use crate::names::Recent;
 use crate::view::filter::{Answer, Filter};
@@ -94,9 +96,11 @@ impl View {
 
     /// The event without what is withheld, whether it is shown or not.
     #[must_use]
-    pub fn redacted(&self, event: &Event) -> Event {
-        let mut event = event.clone();
-        self.options.redact.apply(&mut event);
+    pub fn redacted<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        let mut event = Cow::Borrowed(event);
+        if self.options.redact != Redact::Nothing {
+            self.options.redact.apply(event.to_mut());
+        }
         event
     }
 

@@ -25,7 +25,7 @@ pub(in crate::correlate) fn swallowed(
         });
     match &*relay.class {
         "runc" if is_behind => found
-            .by("runc looks at a datagram only if it begins with READY= (1.1 to 1.4)")
+            .by("runc looks at a datagram only if it begins with READY= (read in 1.1.12, 1.3 and 1.5.0-rc.1, seen with 1.1.15)")
             .helps("let the container send READY=1 first, or in a datagram of its own"),
         "crun" => found
             .by("crun reads at most 255 bytes of a datagram (1.2x)")

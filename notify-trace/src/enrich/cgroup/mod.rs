@@ -16,6 +16,9 @@ pub use unit::has_suffix;
 
 use crate::event::{Attribution, Unit};
 
+/// Where the cgroup v2 hierarchy is mounted: alone, or beside v1 (systemd's hybrid mode).
+pub const V2_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 /// What a path says, `None` if it says nothing at all: the root, or a name that nobody's rule makes.
 #[must_use]
 pub fn attribute(path: &[u8]) -> Option<Attribution> {
