@@ -7,6 +7,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
@@ -75,6 +76,39 @@ impl From<Problems> for Outcome {
             Self::Passed(problems.1)
         } else {
             Self::Failed(problems.0)
+        }
+    }
+}
+
+impl Counts {
+    /// Tells the verdict that the host waits for, and ends with it.
+    pub fn tell(self) -> ExitCode {
+        let Self {
+            tests,
+            failed,
+            skipped,
+        } = self;
+        if failed == 0 {
+            println!("init: success tests={tests} skipped={skipped}");
+            ExitCode::SUCCESS
+        } else {
+            println!("init: failure tests={tests} failed={failed} skipped={skipped}");
+            ExitCode::FAILURE
+        }
+    }
+
+    /// Counts a check that passed or failed, and says so.
+    pub fn check(&mut self, name: &str, result: Result<()>) {
+        self.tests += 1;
+        match result {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(error) => {
+                self.failed += 1;
+                println!("test {name} ... FAILED");
+                for line in format!("{error:#}").lines() {
+                    println!("    {line}");
+                }
+            }
         }
     }
 }

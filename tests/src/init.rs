@@ -81,15 +81,7 @@ fn drive() -> Result<()> {
 /// The driver in the guest.
 pub fn driver() -> Result<ExitCode> {
     let words = fs::read_to_string("/proc/cmdline").context("no kernel command line")?;
-    let counts = Driver::new(settings(&words)).run();
-    let (tests, failed, skipped) = (counts.tests, counts.failed, counts.skipped);
-    if failed == 0 {
-        println!("init: success tests={tests} skipped={skipped}");
-        Ok(ExitCode::SUCCESS)
-    } else {
-        println!("init: failure tests={tests} failed={failed} skipped={skipped}");
-        Ok(ExitCode::FAILURE)
-    }
+    Ok(Driver::new(settings(&words)).run().tell())
 }
 
 /// What the words of the kernel command line ask for.

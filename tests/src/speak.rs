@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    raw::socket::{self, Credentials, Message},
+    raw::{
+        self,
+        socket::{self, Credentials, Message},
+    },
     stage::datagram_socket,
 };
 
@@ -112,7 +115,8 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
         }
         let mut text = wish.text.replace("\\n", "\n").replace("\\0", "\0");
         if text.contains("@NOW") {
-            text = text.replace("@NOW", &now_usec()?.to_string());
+            let now_usec = raw::process::monotonic_ns() / 1_000;
+            text = text.replace("@NOW", &now_usec.to_string());
         }
         let message = Message {
             to: (!wish.connects).then_some(&*address),
@@ -126,21 +130,6 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
             .with_context(|| format!("could not send to {to}"))?;
     }
     Ok(())
-}
-
-fn now_usec() -> Result<u64> {
-    let uptime = std::fs::read_to_string("/proc/uptime").context("no /proc/uptime")?;
-    let seconds: f64 = uptime
-        .split_whitespace()
-        .next()
-        .context("an empty /proc/uptime")?
-        .parse()?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an uptime"
-    )]
-    Ok((seconds * 1e6) as u64)
 }
 
 /// One process that serves many containers: binds each of the paths, passes on whatever comes as it

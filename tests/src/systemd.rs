@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::pipe::until;
+use crate::{driver::Counts, pipe::until};
 
 const AGENT: &str = "/run/notify-trace/notify-trace";
 const TRACE: &str = "/run/notify-trace/trace.jsonl";
@@ -37,29 +37,19 @@ const TESTS: [Test; 5] = [
 
 /// Runs all tests and says how they ended.
 pub fn run() -> ExitCode {
-    // Whatever is still starting would come and go meanwhile.
+    wait_for_boot();
+    let mut counts = Counts::default();
+    for (name, test) in TESTS {
+        counts.check(&format!("systemd::{name}"), test());
+    }
+    counts.tell()
+}
+
+/// Whatever is still starting would come and go meanwhile.
+pub fn wait_for_boot() {
     let _ = Command::new("systemctl")
         .args(["is-system-running", "--wait"])
         .output();
-    let mut failed = 0;
-    for (name, test) in TESTS {
-        match test() {
-            Ok(()) => println!("test systemd::{name} ... ok"),
-            Err(error) => {
-                failed += 1;
-                println!("test systemd::{name} ... FAILED");
-                println!("    {error:#}");
-            }
-        }
-    }
-    let tests = TESTS.len();
-    if failed == 0 {
-        println!("init: success tests={tests} skipped=0");
-        ExitCode::SUCCESS
-    } else {
-        println!("init: failure tests={tests} failed={failed} skipped=0");
-        ExitCode::FAILURE
-    }
 }
 
 /// The unit of a process, by systemd's own word.

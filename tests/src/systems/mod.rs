@@ -16,28 +16,20 @@ mod table;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
 
 use self::scenario::{Ended, Scenario};
-use crate::systemd;
+use crate::{driver::Counts, systemd};
 
 const SCENARIOS: &str = "/run/notify-trace/systems";
 
 /// Runs all scenarios, or those whose names contain what the kernel command line asks for.
 pub fn run() -> ExitCode {
     match all() {
-        Ok((tests, failed, skipped)) => {
-            if failed == 0 {
-                println!("init: success tests={tests} skipped={skipped}");
-                ExitCode::SUCCESS
-            } else {
-                println!("init: failure tests={tests} failed={failed} skipped={skipped}");
-                ExitCode::FAILURE
-            }
-        }
+        Ok(counts) => counts.tell(),
         Err(error) => {
             println!("init: failure {error:#}");
             ExitCode::FAILURE
@@ -45,15 +37,13 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn all() -> Result<(usize, usize, usize)> {
+fn all() -> Result<Counts> {
     // Whatever else was written to the console stands on a line of its own.
     println!();
     let only = only();
-    // Whatever is still starting would come and go meanwhile.
-    let _ = Command::new("systemctl")
-        .args(["is-system-running", "--wait"])
-        .output();
-    let (mut tests, mut failed, mut skipped) = (0, 0, 0);
+    systemd::wait_for_boot();
+    table::print_versions();
+    let mut counts = Counts::default();
     for folder in folders(Path::new(SCENARIOS))? {
         let scenario = Scenario::read(&folder)?;
         if only
@@ -62,35 +52,21 @@ fn all() -> Result<(usize, usize, usize)> {
         {
             continue;
         }
-        tests += 1;
-        let name = scenario.name.clone();
+        let name = format!("systems::{}", scenario.name);
         match scenario.play(only.is_some()) {
-            Ok(Ended::AsExpected) => println!("test systems::{name} ... ok"),
+            Ok(Ended::AsExpected) => counts.check(&name, Ok(())),
             Ok(Ended::Skipped(why)) => {
-                skipped += 1;
-                println!("test systems::{name} ... skipped: {why}");
+                counts.tests += 1;
+                counts.skipped += 1;
+                println!("test {name} ... skipped: {why}");
             }
-            Err(error) => {
-                failed += 1;
-                println!("test systems::{name} ... FAILED");
-                for line in format!("{error:#}").lines() {
-                    println!("    {line}");
-                }
-            }
+            Err(error) => counts.check(&name, Err(error)),
         }
     }
     if only.is_none() {
-        tests += 1;
-        match systemd::sockets() {
-            Ok(()) => println!("test systems::sockets ... ok"),
-            Err(error) => {
-                failed += 1;
-                println!("test systems::sockets ... FAILED");
-                println!("    {error:#}");
-            }
-        }
+        counts.check("systems::sockets", systemd::sockets());
     }
-    Ok((tests, failed, skipped))
+    Ok(counts)
 }
 
 /// `notify-trace.only=NAME` of the kernel command line.

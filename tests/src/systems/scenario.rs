@@ -15,6 +15,7 @@ use super::{normal, table};
 
 const AGENT: &str = "/run/notify-trace/notify-trace";
 const TRACE: &str = "/run/notify-trace/trace.jsonl";
+const AGENTS_LOG: &str = "/run/notify-trace/trace.err";
 
 /// The script's exit code by which it says that it can't run here; its last line says why.
 const SKIPPED: i32 = 77;
@@ -77,7 +78,7 @@ impl Scenario {
         if let Some(why) = self.script(is_chosen)? {
             return Ok(Ended::Skipped(why));
         }
-        wait_until_quiet(from)?;
+        wait_until_quiet()?;
         let events = slice(from)?;
         let path = PathBuf::from(format!("/run/notify-trace/{}.jsonl", self.name));
         let text: Vec<String> = events.iter().map(Value::to_string).collect();
@@ -85,39 +86,43 @@ impl Scenario {
         let outcomes = explain(&path)?;
         let ignored = fs::read_to_string(self.folder.join("../ignored")).unwrap_or_default();
         table::print(&self.name, &self.folder, &events, &outcomes, &ignored);
-        let mut trouble = Vec::new();
-        if let Some(expected) = &self.expected {
-            let seen = normal::notifications(&events, &ignored);
-            trouble.extend(normal::difference("notifications", expected, &seen));
+        let sides = [
+            (
+                "notifications",
+                &self.expected,
+                normal::notifications(&events, &ignored),
+            ),
+            ("verdicts", &self.verdicts, normal::verdicts(&outcomes)),
+            ("relays", &self.relays, normal::relays(&outcomes, &events)),
+        ];
+        let trouble: Vec<String> = sides
+            .into_iter()
+            .filter_map(|(what, expected, seen)| {
+                normal::difference(what, expected.as_ref()?, &seen)
+            })
+            .collect();
+        if trouble.is_empty() {
+            return Ok(Ended::AsExpected);
         }
-        if let Some(expected) = &self.verdicts {
-            let seen = normal::verdicts(&outcomes);
-            trouble.extend(normal::difference("verdicts", expected, &seen));
+        for event in &events[1..] {
+            println!("slice| {event}");
         }
-        if let Some(expected) = &self.relays {
-            let seen = normal::relays(&outcomes, &events);
-            trouble.extend(normal::difference("relays", expected, &seen));
-        }
-        if !trouble.is_empty() {
-            for event in &events[1..] {
-                println!("slice| {event}");
-            }
-            let agent = tail(Path::new("/run/notify-trace/trace.err"));
-            let script = tail(&PathBuf::from(format!(
-                "/run/notify-trace/{}.log",
-                self.name
-            )));
-            trouble.push(format!(
-                "the script's log:\n{script}\nthe agent's:\n{agent}"
-            ));
-        }
-        ensure!(trouble.is_empty(), "{}", trouble.join("\n"));
-        Ok(Ended::AsExpected)
+        bail!(
+            "{}\nthe script's log:\n{}\nthe agent's:\n{}",
+            trouble.join("\n"),
+            tail(&self.log()),
+            tail(Path::new(AGENTS_LOG))
+        )
+    }
+
+    /// What the script printed.
+    fn log(&self) -> PathBuf {
+        PathBuf::from(format!("/run/notify-trace/{}.log", self.name))
     }
 
     /// Runs the script; why it skipped itself.
     fn script(&self, is_chosen: bool) -> Result<Option<String>> {
-        let log = PathBuf::from(format!("/run/notify-trace/{}.log", self.name));
+        let log = self.log();
         let output = File::create(&log).context("could not create the script's log")?;
         let mut child = Command::new("/bin/sh")
             .arg("-eu")
@@ -179,14 +184,14 @@ fn length() -> Result<u64> {
         .len())
 }
 
-fn wait_until_quiet(from: u64) -> Result<()> {
+fn wait_until_quiet() -> Result<()> {
     let end = Instant::now() + UNQUIET;
     let mut last = (length()?, Instant::now());
     while Instant::now() < end {
         let now = length()?;
         if now != last.0 {
             last = (now, Instant::now());
-        } else if last.1.elapsed() >= QUIET && now >= from {
+        } else if last.1.elapsed() >= QUIET {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));

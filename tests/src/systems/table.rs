@@ -1,7 +1,7 @@
 //! What a scenario showed, as a part of docs/systems.md: printed for `cargo xtask systems`, which
 //! puts the parts together.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -12,6 +12,33 @@ const MARK: &str = "doc| ";
 
 /// Most rows of one table.
 const ROWS: usize = 40;
+
+/// What the scenarios run, as Debian calls it.
+const PACKAGES: [&str; 8] = [
+    "systemd",
+    "containerd",
+    "docker.io",
+    "runc",
+    "crun",
+    "podman",
+    "conmon",
+    "systemd-container",
+];
+
+/// Prints which versions of the programs these are.
+pub fn print_versions() {
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Package} ${Version}\n"])
+        .args(PACKAGES)
+        .output();
+    let text = output.map_or_else(|_| Vec::new(), |output| output.stdout);
+    let versions: Vec<String> = String::from_utf8_lossy(&text)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    println!("{MARK}Of this run: {}.", versions.join(", "));
+    println!("{MARK}");
+}
 
 /// Prints the part of a scenario: its heading, what is run, a table, its hops and verdicts.
 pub fn print(name: &str, folder: &Path, events: &[Value], outcomes: &[Value], ignored: &str) {
@@ -79,9 +106,7 @@ fn list(lines: &mut Vec<String>, title: &str, items: &[String]) {
         return;
     }
     lines.extend([String::new(), title.to_owned(), String::new()]);
-    let mut shown: Vec<&String> = items.iter().collect();
-    shown.truncate(ROWS);
-    lines.extend(shown.into_iter().map(|item| format!("- `{item}`")));
+    lines.extend(items.iter().take(ROWS).map(|item| format!("- `{item}`")));
 }
 
 fn rows(events: &[Value], ignored: &str) -> Vec<String> {

@@ -33,6 +33,13 @@ pub const WORDS: &[&str] = &[
 
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
+    let mut archive = with_programs(kernel, binaries)?;
+    archive.units(&UNITS)?;
+    Ok(archive)
+}
+
+/// An archive for a guest with a disk, with the agent and the tests' program.
+pub fn with_programs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = Initramfs::with_disk(kernel)?;
     for program in ["notify-trace", "notify-trace-tests"] {
         archive.copy(
@@ -40,7 +47,6 @@ pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
             &binaries.join(program),
         )?;
     }
-    archive.units(&UNITS)?;
     Ok(archive)
 }
 

@@ -34,22 +34,15 @@ pub const WORDS: &[&str] = &[
 
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
-    let mut archive = Initramfs::with_disk(kernel)?;
-    for program in ["notify-trace", "notify-trace-tests"] {
-        archive.copy(
-            &format!("payload/notify-trace/{program}"),
-            &binaries.join(program),
-        )?;
-    }
+    let mut archive = super::systemd::with_programs(kernel, binaries)?;
     archive.copy("payload/notify-trace/busybox", &setup::busybox()?)?;
-    pack(&mut archive, &scenarios(), "payload/notify-trace/systems")?;
+    pack(
+        &mut archive,
+        &agent::root().join("tests/systems"),
+        "payload/notify-trace/systems",
+    )?;
     archive.units(&UNITS)?;
     Ok(archive)
-}
-
-/// The folder of the scenarios.
-fn scenarios() -> std::path::PathBuf {
-    agent::root().join("tests/systems")
 }
 
 /// Adds a folder with all that is in it.
