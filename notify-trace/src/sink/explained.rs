@@ -24,6 +24,7 @@ pub struct Explained {
     phases: Vec<Phase>,
     messages: HashMap<u64, String>,
     losses: bool,
+    has_session: bool,
 }
 
 impl Explained {
@@ -33,11 +34,14 @@ impl Explained {
         self.verdicts.len()
     }
 
-    /// Prints all that was collected.
+    /// Prints all that was collected; nothing if there was no recording.
     ///
     /// # Errors
     /// If the output can't be written.
     pub fn print(&self, out: &mut dyn Write, options: &Options) -> io::Result<()> {
+        if !self.has_session {
+            return Ok(());
+        }
         self.print_verdicts(out, options)?;
         self.print_hops(out)?;
         self.print_units(out)?;
@@ -177,6 +181,7 @@ impl Sink for Explained {
             Event::Send(it) if self.messages.len() < KEPT => {
                 self.messages.insert(it.id, of(it));
             }
+            Event::Session(_) => self.has_session = true,
             Event::Loss(_) => self.losses = true,
             _ => {}
         }
@@ -193,5 +198,33 @@ impl Sink for Explained {
             Outcome::Phase(phase) => self.phases.push((**phase).clone()),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    fn printed(explained: &Explained) -> String {
+        let mut out = Vec::new();
+        explained
+            .print(&mut out, &Options::for_file(TimeZone::UTC))
+            .expect("a vector takes all");
+        String::from_utf8(out).expect("text is UTF-8")
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_no_recording() {
+        assert_eq!(printed(&Explained::default()), "");
+        let read = Explained {
+            has_session: true,
+            ..Explained::default()
+        };
+        assert_eq!(
+            printed(&read),
+            "No notification was lost, as far as was seen.\n"
+        );
     }
 }
