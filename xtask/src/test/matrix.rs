@@ -17,6 +17,8 @@ use crate::{
 
 /// How much of a failed boot's log is shown.
 const LOG_LINES: usize = 60;
+/// How much of what a failed test said is repeated at the end.
+const TEST_LINES: usize = 30;
 
 /// How one boot ended.
 struct Report {
@@ -25,6 +27,8 @@ struct Report {
     seconds: f64,
     counts: Counts,
     trouble: Option<String>,
+    /// The tests that failed, each with what it said.
+    failures: Vec<String>,
 }
 
 /// Boots all that is selected; `Ok(true)` when every test of every boot passed.
@@ -65,9 +69,13 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
                 Some(format!("{error:#}")),
             ),
         };
+        let mut failed_tests = Vec::new();
         if let Some(trouble) = &trouble {
             println!("{} FAILED: {trouble}", boot.name);
-            show_log(&log);
+            // Without a boot there is no log.
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            show_end(&log, &text);
+            failed_tests = failures(&text);
         }
         let seconds = start.elapsed().as_secs_f64();
         reports.push(Report {
@@ -76,9 +84,16 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
             seconds,
             counts,
             trouble,
+            failures: failed_tests,
         });
     }
     print!("{}", table(&reports));
+    // Once more, behind hundreds of lines of boots that came later.
+    for report in &reports {
+        for failure in &report.failures {
+            println!("\n{}: {failure}", report.name);
+        }
+    }
     Ok(reports.iter().all(|report| report.trouble.is_none()))
 }
 
@@ -93,15 +108,33 @@ fn kernels(cache: &Cache, boots: &[Boot], refresh: bool) -> BTreeMap<&'static st
     kernels
 }
 
-fn show_log(log: &Path) {
-    // Without a boot there is no log.
-    let Ok(text) = fs::read_to_string(log) else {
-        return;
-    };
+fn show_end(log: &Path, text: &str) {
     println!("the last lines of {}:", log.display());
-    for line in command::tail(&text, LOG_LINES).lines() {
+    for line in command::tail(text, LOG_LINES).lines() {
         println!("    {line}");
     }
+}
+
+/// The tests of a log that failed, each with the first lines of what it said.
+fn failures(log: &str) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut lines = log.lines().peekable();
+    while let Some(line) = lines.next() {
+        if !(line.starts_with("test ") && line.ends_with(" FAILED")) {
+            continue;
+        }
+        let mut failure = line.to_owned();
+        let mut said = 0;
+        while let Some(more) = lines.next_if(|line| line.starts_with("    ")) {
+            if said < TEST_LINES {
+                failure.push('\n');
+                failure.push_str(more);
+            }
+            said += 1;
+        }
+        failures.push(failure);
+    }
+    failures
 }
 
 fn table(reports: &[Report]) -> String {
@@ -116,6 +149,7 @@ fn table(reports: &[Report]) -> String {
         seconds,
         counts,
         trouble,
+        failures: _,
     } in reports
     {
         let Counts {
@@ -162,6 +196,7 @@ mod tests {
                 skipped: 2,
             },
             trouble,
+            failures: Vec::new(),
         };
         let text = table(&[
             report("6.1", 0, None),
@@ -172,5 +207,16 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("why\n"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_test_is_repeated_with_what_it_said() {
+        let log = "test a ... ok\n    note: x\ntest b ... FAILED\n    why\n    more\ntest c ... ok\n\
+                   test d ... FAILED\ninit: failure tests=4 failed=2 skipped=0\n";
+        assert_eq!(
+            failures(log),
+            ["test b ... FAILED\n    why\n    more", "test d ... FAILED"]
+        );
+        assert!(failures("").is_empty());
     }
 }
