@@ -1,7 +1,7 @@
 //! What the agent says, read by a reader of its own: the format is what `docs/events.md` promises,
 //! not what the agent's types happen to be.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, error::Error, fmt};
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
@@ -207,6 +207,7 @@ pub struct Exit {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Session {
     pub format_version: u32,
+    pub monotonic_ns: u64,
     pub kernel: String,
     pub host: String,
     pub machine: String,
@@ -294,6 +295,27 @@ impl Losses {
     }
 }
 
+/// The kernel skipped runs of programs, the agent counted them, and something is missing or wrong.
+#[derive(Debug)]
+pub struct SkippedRuns {
+    /// How many.
+    pub runs: u64,
+    /// What is wrong.
+    pub problems: String,
+}
+
+impl fmt::Display for SkippedRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (the kernel skipped {} program runs)",
+            self.problems, self.runs
+        )
+    }
+}
+
+impl Error for SkippedRuns {}
+
 /// All that an agent said.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
@@ -307,6 +329,12 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// Program runs that the kernel skipped, as the summary counts them.
+    pub fn skipped_runs(&self) -> u64 {
+        let summary = self.summary.as_ref();
+        summary.map_or(0, |it| it.losses.programs_skipped.unwrap_or(0))
+    }
+
     /// Reads all lines; the first one that breaks a promise of the format is an error.
     pub fn read(lines: &[String]) -> Result<Self> {
         let mut shown = Self::default();

@@ -133,17 +133,13 @@ pub fn summary(shown: &Shown, plan: Plan) -> Problems {
 /// Nothing was lost. What the agent cost may explain why something was.
 pub fn losses(shown: &Shown, cost: &str) -> Problems {
     let mut problems = Problems::default();
-    if let Some(summary) = &shown.summary {
-        if summary.losses.of_records() > 0 {
-            problems.add(format!("{:?}; {cost}", summary.losses));
-        }
-        if let Some(skipped) = summary
-            .losses
-            .programs_skipped
-            .filter(|skipped| *skipped > 0)
-        {
-            problems.note(format!("the kernel skipped {skipped} program runs"));
-        }
+    let lost = shown.summary.as_ref().map(|summary| &summary.losses);
+    if let Some(losses) = lost.filter(|losses| losses.of_records() > 0) {
+        problems.add(format!("{losses:?}; {cost}"));
+    }
+    let skipped = shown.skipped_runs();
+    if skipped > 0 {
+        problems.note(format!("the kernel skipped {skipped} program runs"));
     }
     problems
 }
@@ -158,6 +154,7 @@ pub fn rest(shown: &Shown, truths: &[(&Truth, &str)]) -> Problems {
             connects,
             closed,
             exits,
+            skipped_runs: _,
         } = Part::of(truth, dir, shown);
         parts.datagrams.extend(datagrams);
         parts.connects.extend(connects);

@@ -28,6 +28,8 @@ pub struct Part<'a> {
     pub closed: Vec<&'a ReceiverClosed>,
     /// Senders' ends.
     pub exits: Vec<&'a Exit>,
+    /// Program runs that the kernel skipped, by the agent's own count, of all cases together.
+    pub skipped_runs: u64,
 }
 
 /// A datagram that was shown, with the call that it is.
@@ -109,6 +111,7 @@ impl<'a> Part<'a> {
                 .iter()
                 .filter(|exit| is_own_pid(exit.pid))
                 .collect(),
+            skipped_runs: shown.skipped_runs(),
         }
     }
 }

@@ -142,7 +142,7 @@ fn lines() -> Vec<Value> {
     let second = delivered(2, 3000, json!({"base64": "U1RBVFVTPf8="}), 8);
     vec![
         json!({
-            "type": "session", "format_version": 1, "kernel": "k", "host": "h", "machine": "m",
+            "type": "session", "format_version": 1, "monotonic_ns": 1, "kernel": "k", "host": "h", "machine": "m",
             "cpus": 2, "ring_bytes": 65536, "rules": [],
             "plan": {"name": "full", "reason": "r", "programs": {}},
         }),
@@ -262,6 +262,18 @@ fn what_is_missing_or_twice_is_found() {
             "line {line} twice"
         );
     }
+}
+
+#[test]
+fn only_a_counted_loss_explains_an_exit_that_is_missing() {
+    let mut counted = lines();
+    counted[7]["losses"] = json!({"programs_skipped": 1});
+    let mut without = counted.clone();
+    without.remove(6);
+    assert_eq!(problems_of(&without, Plan::Full), [""; 0]);
+    // It explains nothing else.
+    counted.remove(1);
+    assert_ne!(problems_of(&counted, Plan::Full), [""; 0]);
 }
 
 #[test]
