@@ -40,6 +40,7 @@ mod tracer;
 mod truth;
 mod verify;
 mod whole;
+mod witness;
 
 use std::{env, fs, path::Path, process::ExitCode};
 
@@ -75,6 +76,10 @@ fn dispatch() -> Result<ExitCode> {
         }
         ["systemd"] => Ok(systemd::run()),
         ["systems"] => Ok(systems::run()),
+        ["witness"] => Ok(witness::run()),
+        ["witness-serve", name] => witness::serve(name).map(|()| ExitCode::SUCCESS),
+        ["witness-say", text] => witness::say(text).map(|()| ExitCode::SUCCESS),
+        ["witness-attempts"] => witness::attempts().map(|()| ExitCode::SUCCESS),
         ["speak", ref words @ ..] => speak::run(words),
         ["relay", ref words @ ..] => speak::relay(words),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),

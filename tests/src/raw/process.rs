@@ -1,12 +1,12 @@
 //! Processes, namespaces, mounts, clocks.
 
-use std::{ffi::CString, fs, io, panic, path::Path, ptr};
+use std::{ffi::CString, fs, io, panic, path::Path, ptr, time::Duration};
 
 use libc::{c_int, c_ulong};
 
 use super::check;
 
-/// A signal to send.
+/// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `SIGTERM`.
@@ -19,6 +19,8 @@ pub enum Signal {
     Stop,
     /// `SIGCONT`.
     Continue,
+    /// `SIGHUP`.
+    HangUp,
 }
 
 /// Runs `act` in a new process; its return value is the exit code. Only a process with one thread
@@ -137,10 +139,50 @@ pub fn kill(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Kill => libc::SIGKILL,
         Signal::Stop => libc::SIGSTOP,
         Signal::Continue => libc::SIGCONT,
+        Signal::HangUp => libc::SIGHUP,
     };
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid_of(pid)?, signal) })?;
     Ok(())
+}
+
+/// `SIGTERM` and `SIGHUP`, blocked, so that they wait until somebody asks for them.
+#[derive(Clone, Copy)]
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks them. Only a process with one thread can say that of all of itself.
+    pub fn block() -> io::Result<Self> {
+        // SAFETY: all zeroes is a valid `sigset_t`, and it is valid for writing.
+        let signals = unsafe {
+            let mut signals: libc::sigset_t = std::mem::zeroed();
+            check(libc::sigemptyset(&raw mut signals))?;
+            check(libc::sigaddset(&raw mut signals, libc::SIGTERM))?;
+            check(libc::sigaddset(&raw mut signals, libc::SIGHUP))?;
+            signals
+        };
+        // SAFETY: the set is valid, and the old one isn't asked for.
+        check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut()) })?;
+        Ok(Self(signals))
+    }
+
+    /// The next of them, or none when none came in this time.
+    pub fn wait(&self, time: Duration) -> io::Result<Option<Signal>> {
+        let time = libc::timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // SAFETY: set and time are valid, and no information is asked for.
+        let signal = check(unsafe {
+            libc::sigtimedwait(&raw const self.0, ptr::null_mut(), &raw const time)
+        });
+        match signal {
+            Ok(libc::SIGHUP) => Ok(Some(Signal::HangUp)),
+            Ok(_) => Ok(Some(Signal::Terminate)),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Becomes another user, without any group or capability of before.

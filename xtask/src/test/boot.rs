@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{systemd, systems};
+use super::{systemd, systems, witness};
 use crate::{
     cache::Cache,
     vm::{
@@ -50,13 +50,16 @@ enum House {
     Bare,
     /// systemd, on a disk with a small Debian.
     Systemd,
+    /// systemd that says all that it does, on the same disk.
+    Witness,
     /// systemd, on a disk with the container engines.
     Systems,
 }
 
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
-/// everywhere, with many CPUs, with systemd, and with the container engines, in the plan that is chosen there.
-pub const BOOTS: [Boot; 8] = [
+/// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, and with the
+/// container engines, in the plan that is chosen there.
+pub const BOOTS: [Boot; 9] = [
     Boot {
         name: "5.10",
         series: "5.10",
@@ -118,6 +121,16 @@ pub const BOOTS: [Boot; 8] = [
         cpus: 2,
         memory: 1024,
         house: House::Systemd,
+        deadline: DEADLINE,
+    },
+    Boot {
+        name: "6.12-witness",
+        series: TRIXIE.name,
+        words: witness::WORDS,
+        cpus: 2,
+        // The journal is in memory, and nothing of it may be thrown away.
+        memory: 1536,
+        house: House::Witness,
         deadline: DEADLINE,
     },
     Boot {
@@ -185,6 +198,10 @@ impl<'a> Try<'a> {
             House::Systemd => {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (systemd::initramfs(kernel, binaries)?, Some(image))
+            }
+            House::Witness => {
+                let image = image::get(cache, &image::TRIXIE)?;
+                (witness::initramfs(kernel, binaries)?, Some(image))
             }
             House::Systems => {
                 let image = image::get(cache, &image::SYSTEMS)?;

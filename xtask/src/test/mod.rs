@@ -9,6 +9,7 @@ mod document;
 mod matrix;
 mod systemd;
 mod systems;
+mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
 

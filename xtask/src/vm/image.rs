@@ -26,11 +26,18 @@ pub struct Recipe {
     revision: u32,
 }
 
-/// Debian 13 with systemd, and nothing that a demo of notifications doesn't need.
+/// Debian 13 with systemd, and little that a demo of notifications doesn't need.
 pub const TRIXIE: Recipe = Recipe {
     suite: "trixie",
     security: "trixie-security",
-    packages: &["systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd"],
+    packages: &[
+        "systemd",
+        "systemd-sysv",
+        "udev",
+        "dbus",
+        "libpam-systemd",
+        "strace",
+    ],
     without: &[
         "/usr/share/doc/*",
         "/usr/share/man/*",

@@ -67,6 +67,15 @@ impl Initramfs {
         Ok(())
     }
 
+    /// Adds a file of settings for the programs of systemd, by its place below `/run/systemd`, such as
+    /// `journald.conf.d/a.conf`.
+    pub fn setting(&mut self, place: &str, text: &str) -> Result<()> {
+        if let Some((folder, _)) = place.rsplit_once('/') {
+            self.folder(&format!("payload/systemd/{folder}"))?;
+        }
+        self.file(&format!("payload/systemd/{place}"), text.as_bytes())
+    }
+
     /// Adds a folder, its path without the leading slash.
     pub fn folder(&mut self, path: &str) -> Result<()> {
         self.entry(path, FOLDER, (0, 0), &[])
