@@ -33,7 +33,14 @@ const DEFAULTS: &[(&str, &[&str])] = &[
     ),
     ("runc", &["**/notify/notify.sock"]),
     ("crun", &["**/notify/notify"]),
-    ("podman", &["**-podman-notify-proxy.sock"]),
+    (
+        "podman",
+        // os.CreateTemp of Go puts its number behind the name.
+        &[
+            "/tmp/-podman-notify-proxy.sock*",
+            "/var/tmp/-podman-notify-proxy.sock*",
+        ],
+    ),
     ("other", &["**/notify.sock"]),
 ];
 
@@ -330,7 +337,8 @@ mod tests {
             (b"/run/notify/notify.sock", "runc"),
             (b"/run/crun/web/notify/notify", "crun"),
             (b"/run/systemd/notify/notify", "crun"),
-            (b"/tmp/123-podman-notify-proxy.sock", "podman"),
+            (b"/tmp/-podman-notify-proxy.sock1234567890", "podman"),
+            (b"/var/tmp/-podman-notify-proxy.sock1", "podman"),
             (b"/srv/app/notify.sock", "other"),
         ] {
             assert_eq!(class_of(address).as_deref(), Some(class), "{address:?}");
