@@ -48,7 +48,7 @@ fn all() -> Result<Counts> {
         let scenario = Scenario::read(&folder)?;
         if only
             .as_ref()
-            .is_some_and(|only| !scenario.name.contains(&**only))
+            .is_some_and(|only| !only.split(',').any(|part| scenario.name.contains(part)))
         {
             continue;
         }

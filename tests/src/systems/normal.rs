@@ -15,12 +15,7 @@ const VARIES: [&str; 4] = [
 /// One line for each notification: `UNIT COMM → CLASS: KEY=VALUE …`, with the error behind it if it
 /// did not arrive. Those of units named in `ignored`, one a line, are left out.
 pub fn notifications(events: &[Value], ignored: &str) -> Vec<String> {
-    let mut fates: HashMap<u64, &Value> = HashMap::new();
-    for event in events.iter().filter(|event| event["type"] == "update") {
-        if let Some(id) = event["id"].as_u64() {
-            fates.insert(id, event);
-        }
-    }
+    let fates = fates(events);
     let mut found: Vec<(u64, String)> = events
         .iter()
         .filter(|event| !is_ignored(event, ignored))
@@ -44,6 +39,15 @@ pub fn notifications(events: &[Value], ignored: &str) -> Vec<String> {
         .collect();
     found.sort_by_key(|(at_ns, _)| *at_ns);
     found.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The last word on each notification that was incomplete when it was shown first, by its number.
+pub fn fates(events: &[Value]) -> HashMap<u64, &Value> {
+    events
+        .iter()
+        .filter(|event| event["type"] == "update")
+        .filter_map(|event| Some((event["id"].as_u64()?, event)))
+        .collect()
 }
 
 /// Whether an event is of a unit that has nothing to do with scenarios.
@@ -129,12 +133,13 @@ pub fn who(process: &Value) -> String {
         let runtime = container["runtime"].as_str().unwrap_or("container");
         return format!("{runtime}:{name}{monitor}");
     }
-    for unit in [&is_of["user_unit"], &is_of["unit"]] {
-        if let Some(name) = unit["name"].as_str() {
-            return name.to_owned();
-        }
+    if let Some(name) = is_of["user_unit"]["name"].as_str() {
+        return match is_of["user"].as_u64() {
+            Some(user) => format!("{name} (user {user})"),
+            None => name.to_owned(),
+        };
     }
-    "?".to_owned()
+    text(&is_of["unit"]["name"])
 }
 
 fn text(value: &Value) -> String {
@@ -218,6 +223,10 @@ pub fn difference(what: &str, expected: &str, seen: &[String]) -> Option<String>
     let mut missing: Vec<&str> = Vec::new();
     // Those that have no place of their own are taken out first.
     for pattern in patterns.iter().filter_map(|line| line.strip_prefix('~')) {
+        if let Some(pattern) = pattern.strip_prefix('+') {
+            left.retain(|line| !matches(pattern, line));
+            continue;
+        }
         let (pattern, may_be_absent) = match pattern.strip_prefix('?') {
             Some(pattern) => (pattern, true),
             None => (pattern, false),
@@ -314,6 +323,7 @@ mod tests {
         assert!(is_same("?a\nb", &["b"]) && is_same("?a\nb", &["a", "b"]));
         assert!(is_same("~c\na\nb", &["a", "c", "b"]));
         assert!(!is_same("~c\na", &["a"]));
+        assert!(is_same("~+c\na", &["c", "a", "c"]) && is_same("~+c\na", &["a"]));
     }
 
     #[test]

@@ -57,7 +57,12 @@ impl Scenario {
             .file_name()
             .and_then(|name| name.to_str())
             .context("a folder without a name")?;
-        let file = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        let release = release();
+        let file = |name: &str| {
+            fs::read_to_string(folder.join(format!("{name}.{release}")))
+                .or_else(|_| fs::read_to_string(folder.join(name)))
+                .ok()
+        };
         Ok(Self {
             name: name.to_owned(),
             folder: folder.to_owned(),
@@ -84,7 +89,7 @@ impl Scenario {
         let text: Vec<String> = events.iter().map(Value::to_string).collect();
         fs::write(&path, text.join("\n") + "\n").context("could not keep the slice")?;
         let outcomes = explain(&path)?;
-        let ignored = fs::read_to_string(self.folder.join("../ignored")).unwrap_or_default();
+        let ignored = self.ignored();
         table::print(&self.name, &self.folder, &events, &outcomes, &ignored);
         let sides = [
             (
@@ -113,6 +118,14 @@ impl Scenario {
             tail(&self.log()),
             tail(Path::new(AGENTS_LOG))
         )
+    }
+
+    /// Senders that don't belong to it: by its own list, or by that of all.
+    fn ignored(&self) -> String {
+        ["ignored", "../ignored"]
+            .into_iter()
+            .find_map(|list| fs::read_to_string(self.folder.join(list)).ok())
+            .unwrap_or_default()
     }
 
     /// What the script printed.
@@ -168,6 +181,15 @@ impl Scenario {
         );
         Ok(None)
     }
+}
+
+/// Debian's name of what runs here, such as `trixie`.
+fn release() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    name.unwrap_or_default().to_owned()
 }
 
 /// The last lines of a script's log.

@@ -110,15 +110,18 @@ fn list(lines: &mut Vec<String>, title: &str, items: &[String]) {
 }
 
 fn rows(events: &[Value], ignored: &str) -> Vec<String> {
+    let fates = normal::fates(events);
     let mut found: Vec<(u64, String)> = events
         .iter()
         .filter(|event| matches!(event["type"].as_str(), Some("send" | "connect_failed")))
         .filter(|event| !normal::is_ignored(event, ignored))
         .filter_map(|event| {
             let at_ns = event["monotonic_ns"].as_u64()?;
-            let fate = match event["delivery"]["state"].as_str() {
-                Some("delivered") => delivered(event),
-                Some(state) => event["result"]["failed"]["name"]
+            let later = event["id"].as_u64().and_then(|id| fates.get(&id));
+            let last = later.copied().unwrap_or(event);
+            let fate = match last["delivery"]["state"].as_str() {
+                Some("delivered") => delivered(last),
+                Some(state) => last["result"]["failed"]["name"]
                     .as_str()
                     .unwrap_or(state)
                     .to_owned(),

@@ -60,10 +60,11 @@ impl Archive {
         })
     }
 
-    /// The lines mmdebstrap needs to install `suite` with its security updates.
-    pub fn source_lines(&self, suite: Suite, security: Suite) -> Vec<String> {
-        [suite, security]
+    /// The lines mmdebstrap needs to install `suite` with its security updates, if it has any.
+    pub fn source_lines(&self, suite: Suite, security: Option<Suite>) -> Vec<String> {
+        [Some(suite), security]
             .into_iter()
+            .flatten()
             .filter_map(|suite| self.source_line(suite))
             .collect()
     }

@@ -54,12 +54,29 @@ enum House {
     Witness,
     /// systemd, on a disk with the container engines.
     Systems,
+    /// The same, as they are in Debian's newest suite. It may not install on the day.
+    NewestSystems,
+}
+
+/// Why a boot can't be tried.
+#[derive(Debug)]
+pub enum Obstacle {
+    /// It is nobody's fault here: the boot is skipped.
+    Skip(String),
+    /// It is a failure.
+    Fail(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Obstacle {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Fail(error)
+    }
 }
 
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
 /// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, and with the
-/// container engines, in the plan that is chosen there.
-pub const BOOTS: [Boot; 9] = [
+/// container engines of two releases, in the plan that is chosen there.
+pub const BOOTS: [Boot; 10] = [
     Boot {
         name: "5.10",
         series: "5.10",
@@ -142,6 +159,15 @@ pub const BOOTS: [Boot; 9] = [
         house: House::Systems,
         deadline: DEADLINE_OF_SYSTEMS,
     },
+    Boot {
+        name: "sid-systems",
+        series: TRIXIE.name,
+        words: systems::WORDS,
+        cpus: 2,
+        memory: 3072,
+        house: House::NewestSystems,
+        deadline: DEADLINE_OF_SYSTEMS,
+    },
 ];
 
 /// What of the matrix is to run.
@@ -187,7 +213,7 @@ impl<'a> Try<'a> {
         binaries: &Path,
         log: &'a Path,
         selection: &'a Selection<'a>,
-    ) -> Result<Self> {
+    ) -> Result<Self, Obstacle> {
         let (archive, disk) = match boot.house {
             House::Bare => {
                 let mut archive = Initramfs::new()?;
@@ -205,6 +231,11 @@ impl<'a> Try<'a> {
             }
             House::Systems => {
                 let image = image::get(cache, &image::SYSTEMS)?;
+                (systems::initramfs(kernel, binaries)?, Some(image))
+            }
+            House::NewestSystems => {
+                let image = image::get(cache, &image::NEWEST_SYSTEMS)
+                    .map_err(|error| Obstacle::Skip(format!("{error:#}")))?;
                 (systems::initramfs(kernel, binaries)?, Some(image))
             }
         };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Instant}
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::boot::{BOOTS, Boot, Selection, Try};
+use super::boot::{BOOTS, Boot, Obstacle, Selection, Try};
 use crate::{
     agent,
     cache::Cache,
@@ -27,6 +27,8 @@ struct Report {
     seconds: f64,
     counts: Counts,
     trouble: Option<String>,
+    /// Why it was left out.
+    skipped: Option<String>,
     /// The tests that failed, each with what it said.
     failures: Vec<String>,
 }
@@ -52,16 +54,26 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
                 let result = Try::prepare(cache, boot, kernel, binaries, &log, selection);
                 (
                     kernel.version.clone(),
-                    result.and_then(|prepared| prepared.boot()),
+                    result.and_then(|prepared| Ok(prepared.boot()?)),
                 )
             }
-            Err(error) => (String::new(), Err(anyhow!("{error:#}"))),
+            Err(error) => (String::new(), Err(anyhow!("{error:#}").into())),
         };
+        let mut skipped = None;
         let (counts, trouble) = match result {
             Ok(counts) if counts.failed == 0 => (counts, None),
             Ok(counts) => (counts, Some(format!("{} tests failed", counts.failed))),
+            Err(Obstacle::Skip(why)) => {
+                println!("{} skipped: {why}", boot.name);
+                skipped = Some(why);
+                let counts = Counts {
+                    skipped: 1,
+                    ..Counts::default()
+                };
+                (counts, None)
+            }
             // What could not be counted still is a failure.
-            Err(error) => (
+            Err(Obstacle::Fail(error)) => (
                 Counts {
                     failed: 1,
                     ..Counts::default()
@@ -84,6 +96,7 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
             seconds,
             counts,
             trouble,
+            skipped,
             failures: failed_tests,
         });
     }
@@ -137,6 +150,15 @@ fn failures(log: &str) -> Vec<String> {
     failures
 }
 
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Of what a program said that failed, the last word.
+fn last_line(text: &str) -> &str {
+    text.lines().next_back().unwrap_or_default().trim()
+}
+
 fn table(reports: &[Report]) -> String {
     let mut text = format!(
         "\n{:<13} {:<18} {:>6} {:>6} {:>7} {:>7}  {}\n",
@@ -149,28 +171,24 @@ fn table(reports: &[Report]) -> String {
         seconds,
         counts,
         trouble,
+        skipped,
         failures: _,
     } in reports
     {
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = *counts;
-        let result = trouble
-            .as_deref()
-            .unwrap_or("ok")
-            .lines()
-            .next()
-            .unwrap_or_default();
+        let result = match (trouble, skipped) {
+            (Some(trouble), _) => first_line(trouble).to_owned(),
+            (None, Some(why)) => format!("skipped: {}", last_line(why)),
+            (None, None) => "ok".to_owned(),
+        };
         // Writing to a String can't fail.
         let _ = writeln!(
             text,
-            "{name:<13} {kernel:<18} {passed:>6} {failed:>6} {skipped:>7} {seconds:>7.1}  {result}"
+            "{name:<13} {kernel:<18} {:>6} {:>6} {:>7} {seconds:>7.1}  {result}",
+            counts.passed, counts.failed, counts.skipped
         );
-        sum.passed += passed;
-        sum.failed += failed;
-        sum.skipped += skipped;
+        sum.passed += counts.passed;
+        sum.failed += counts.failed;
+        sum.skipped += counts.skipped;
     }
     let _ = writeln!(
         text,
@@ -196,6 +214,7 @@ mod tests {
                 skipped: 2,
             },
             trouble,
+            skipped: None,
             failures: Vec::new(),
         };
         let text = table(&[
