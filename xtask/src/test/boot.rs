@@ -41,6 +41,8 @@ pub struct Boot {
     memory: u32,
     house: House,
     deadline: Duration,
+    /// Not part of a whole run.
+    pub is_extra: bool,
 }
 
 /// What the kernel finds when it looks for process 1.
@@ -76,7 +78,20 @@ impl From<anyhow::Error> for Obstacle {
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
 /// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, and with the
 /// container engines of two releases, in the plan that is chosen there.
+///
+/// In the order in which they are begun: the longest first, where two run at once. The newest suite
+/// changes every day, and a test run should fail by what changed here: it is run when it is named.
 pub const BOOTS: [Boot; 10] = [
+    Boot {
+        name: "13-systems",
+        series: TRIXIE.name,
+        words: systems::WORDS,
+        cpus: 2,
+        memory: 3072,
+        house: House::Systems,
+        deadline: DEADLINE_OF_SYSTEMS,
+        is_extra: false,
+    },
     Boot {
         name: "5.10",
         series: "5.10",
@@ -85,6 +100,7 @@ pub const BOOTS: [Boot; 10] = [
         memory: 1024,
         house: House::Bare,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
         name: "6.1",
@@ -94,6 +110,7 @@ pub const BOOTS: [Boot; 10] = [
         memory: 1024,
         house: House::Bare,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
         name: "6.12",
@@ -103,24 +120,17 @@ pub const BOOTS: [Boot; 10] = [
         memory: 1024,
         house: House::Bare,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
-        name: "6.12-preempt",
+        name: "sid-systems",
         series: TRIXIE.name,
-        words: &["preempt=full", "notify-trace.plan=auto"],
+        words: systems::WORDS,
         cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-    },
-    Boot {
-        name: "6.12-16cpus",
-        series: TRIXIE.name,
-        words: &["notify-trace.plan=auto"],
-        cpus: 16,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
+        memory: 3072,
+        house: House::NewestSystems,
+        deadline: DEADLINE_OF_SYSTEMS,
+        is_extra: true,
     },
     Boot {
         name: "7",
@@ -130,15 +140,27 @@ pub const BOOTS: [Boot; 10] = [
         memory: 1024,
         house: House::Bare,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
-        name: "6.12-systemd",
+        name: "6.12-16cpus",
         series: TRIXIE.name,
-        words: systemd::WORDS,
+        words: &["notify-trace.plan=auto"],
+        cpus: 16,
+        memory: 1024,
+        house: House::Bare,
+        deadline: DEADLINE,
+        is_extra: false,
+    },
+    Boot {
+        name: "6.12-preempt",
+        series: TRIXIE.name,
+        words: &["preempt=full", "notify-trace.plan=auto"],
         cpus: 2,
         memory: 1024,
-        house: House::Systemd,
+        house: House::Bare,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
         name: "6.12-witness",
@@ -149,31 +171,24 @@ pub const BOOTS: [Boot; 10] = [
         memory: 1536,
         house: House::Witness,
         deadline: DEADLINE,
+        is_extra: false,
     },
     Boot {
-        name: "13-systems",
+        name: "6.12-systemd",
         series: TRIXIE.name,
-        words: systems::WORDS,
+        words: systemd::WORDS,
         cpus: 2,
-        memory: 3072,
-        house: House::Systems,
-        deadline: DEADLINE_OF_SYSTEMS,
-    },
-    Boot {
-        name: "sid-systems",
-        series: TRIXIE.name,
-        words: systems::WORDS,
-        cpus: 2,
-        memory: 3072,
-        house: House::NewestSystems,
-        deadline: DEADLINE_OF_SYSTEMS,
+        memory: 1024,
+        house: House::Systemd,
+        deadline: DEADLINE,
+        is_extra: false,
     },
 ];
 
 /// What of the matrix is to run.
 #[derive(Debug)]
 pub struct Selection<'a> {
-    /// These boots; all when empty.
+    /// These boots; all but extra ones when empty.
     pub boots: &'a [Boot],
     /// Only this plan.
     pub plan: Option<&'a str>,
@@ -181,6 +196,8 @@ pub struct Selection<'a> {
     pub only: Option<&'a str>,
     /// Fetch newer kernels.
     pub refresh: bool,
+    /// So many guests at once; by this machine's CPUs when none.
+    pub jobs: Option<usize>,
 }
 
 /// Looks a boot up by its name, for the command line.
@@ -352,15 +369,16 @@ mod tests {
             plan: None,
             only: None,
             refresh: false,
+            jobs: None,
         };
-        assert!(words(&BOOTS[0], &all).is_empty());
+        assert!(words(&boot("7").unwrap(), &all).is_empty());
         let some = Selection {
             plan: Some("full"),
             only: Some("relay"),
             ..all
         };
         assert_eq!(
-            words(&BOOTS[3], &some),
+            words(&boot("6.12-preempt").unwrap(), &some),
             [
                 "preempt=full",
                 "notify-trace.plan=full",

@@ -1,6 +1,14 @@
-//! The VM tests: one boot after the other, each judged by its verdict, all reported together.
+//! The VM tests: some boots at once, each judged by its verdict, all reported together.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -15,6 +23,8 @@ use crate::{
     },
 };
 
+/// Most guests at once, however many CPUs there are: each needs 1 to 3 GiB.
+const MOST_GUESTS: usize = 4;
 /// How much of a failed boot's log is shown.
 const LOG_LINES: usize = 60;
 /// How much of what a failed test said is repeated at the end.
@@ -29,8 +39,9 @@ struct Report {
     trouble: Option<String>,
     /// Why it was left out.
     skipped: Option<String>,
-    /// The tests that failed, each with what it said.
-    failures: Vec<String>,
+    log: PathBuf,
+    /// What the guest said, if something is wrong.
+    text: String,
 }
 
 /// Boots all that is selected; `Ok(true)` when every test of every boot passed.
@@ -38,25 +49,84 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
     let logs = agent::target_folder()?.join("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
 
+    let whole_run: Vec<Boot>;
     let boots = if selection.boots.is_empty() {
-        &BOOTS[..]
+        whole_run = BOOTS.into_iter().filter(|boot| !boot.is_extra).collect();
+        &whole_run[..]
     } else {
         selection.boots
     };
     let kernels = kernels(cache, boots, selection.refresh);
-    let mut reports = Vec::new();
-    for boot in boots {
+    let all = All {
+        cache,
+        binaries,
+        selection,
+        kernels: &kernels,
+        logs: &logs,
+    };
+    let guests = match selection.jobs {
+        Some(jobs) => jobs,
+        // A guest has more CPUs, but waits for most of its time.
+        None => thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_GUESTS)),
+    };
+    let reports = at_once(guests, boots, |boot| all.one(boot));
+    for report in &reports {
+        if let Some(trouble) = &report.trouble {
+            println!("{} FAILED: {trouble}", report.name);
+            show_end(&report.log, &report.text);
+        }
+    }
+    print!("{}", table(&reports));
+    // Once more, behind hundreds of lines of boots that came later.
+    for report in &reports {
+        for failure in failures(&report.text) {
+            println!("\n{}: {failure}", report.name);
+        }
+    }
+    Ok(reports.iter().all(|report| report.trouble.is_none()))
+}
+
+/// Does something with each, with so many at once, the first ones first; the results in their order.
+fn at_once<T: Sync, R: Send>(workers: usize, all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(all.iter().enumerate());
+    let done = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, all.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let next = lock(&queue).next();
+                    let Some((index, one)) = next else { break };
+                    let result = act(one);
+                    lock(&done).insert(index, result);
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.into_values().collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all boots share.
+struct All<'a> {
+    cache: &'a Cache,
+    binaries: &'a Path,
+    selection: &'a Selection<'a>,
+    kernels: &'a BTreeMap<&'static str, Result<Kernel>>,
+    logs: &'a Path,
+}
+
+impl All<'_> {
+    fn one(&self, boot: &Boot) -> Report {
         let start = Instant::now();
-        let log = logs.join(format!("{}.log", boot.name));
-        let (version, result) = match &kernels[boot.series] {
-            Ok(kernel) => {
-                eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
-                let result = Try::prepare(cache, boot, kernel, binaries, &log, selection);
-                (
-                    kernel.version.clone(),
-                    result.and_then(|prepared| Ok(prepared.boot()?)),
-                )
-            }
+        let log = self.logs.join(format!("{}.log", boot.name));
+        // What isn't booted now has no log: nobody should take an old one for it.
+        let _ = fs::remove_file(&log);
+        let (kernel, result) = match &self.kernels[boot.series] {
+            Ok(kernel) => (kernel.version.clone(), self.boot(boot, kernel, &log)),
             Err(error) => (String::new(), Err(anyhow!("{error:#}").into())),
         };
         let mut skipped = None;
@@ -81,33 +151,28 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
                 Some(format!("{error:#}")),
             ),
         };
-        let mut failed_tests = Vec::new();
-        if let Some(trouble) = &trouble {
-            println!("{} FAILED: {trouble}", boot.name);
-            // Without a boot there is no log.
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            show_end(&log, &text);
-            failed_tests = failures(&text);
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        reports.push(Report {
+        // Without a boot there is no log.
+        let text = match trouble {
+            Some(_) => fs::read_to_string(&log).unwrap_or_default(),
+            None => String::new(),
+        };
+        Report {
             name: boot.name,
-            kernel: version,
-            seconds,
+            kernel,
+            seconds: start.elapsed().as_secs_f64(),
             counts,
             trouble,
             skipped,
-            failures: failed_tests,
-        });
-    }
-    print!("{}", table(&reports));
-    // Once more, behind hundreds of lines of boots that came later.
-    for report in &reports {
-        for failure in &report.failures {
-            println!("\n{}: {failure}", report.name);
+            log,
+            text,
         }
     }
-    Ok(reports.iter().all(|report| report.trouble.is_none()))
+
+    fn boot(&self, boot: &Boot, kernel: &Kernel, log: &Path) -> Result<Counts, Obstacle> {
+        eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
+        let prepared = Try::prepare(self.cache, boot, kernel, self.binaries, log, self.selection)?;
+        Ok(prepared.boot()?)
+    }
 }
 
 /// Each kernel once, for several boots share one; a missing one fails only its own boots.
@@ -172,7 +237,8 @@ fn table(reports: &[Report]) -> String {
         counts,
         trouble,
         skipped,
-        failures: _,
+        log: _,
+        text: _,
     } in reports
     {
         let result = match (trouble, skipped) {
@@ -215,7 +281,8 @@ mod tests {
             },
             trouble,
             skipped: None,
-            failures: Vec::new(),
+            log: PathBuf::new(),
+            text: String::new(),
         };
         let text = table(&[
             report("6.1", 0, None),
@@ -237,5 +304,14 @@ mod tests {
             ["test b ... FAILED\n    why\n    more", "test d ... FAILED"]
         );
         assert!(failures("").is_empty());
+    }
+
+    #[test]
+    fn results_come_in_order_and_each_is_done_once() {
+        for workers in [0, 1, 2, 9] {
+            let doubled = at_once(workers, &[1, 2, 3, 4], |number| number * 2);
+            assert_eq!(doubled, [2, 4, 6, 8]);
+        }
+        assert_eq!(at_once(2, &[0; 0], |number| *number), [0; 0]);
     }
 }

@@ -25,7 +25,8 @@ use crate::{
 /// Formatting, lints, unit tests, documentation, then the VM tests on every kernel.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only these boots of the VM tests, such as 6.12 or 6.12-preempt (repeatable)
+    /// Only these boots of the VM tests, such as 6.12 or 6.12-preempt (repeatable); sid-systems is run
+    /// only when named
     #[arg(long, value_name = "NAME", value_parser = boot::boot)]
     kernel: Vec<Boot>,
     /// Only this plan of hooks; the guest goes through all of them by default
@@ -43,9 +44,13 @@ pub struct Arguments {
     /// Boot notify-trace and notify-trace-tests of this folder; check and build nothing
     #[arg(long, value_name = "FOLDER", conflicts_with = "skip_vm")]
     binaries: Option<PathBuf>,
-    /// Write docs/systems.md of what the scenarios of the boot 13-systems showed
+    /// Write docs/systems.md and docs/systems-newest.md of what the scenarios of the boots 13-systems and
+    /// sid-systems showed
     #[arg(long, conflicts_with = "skip_vm")]
     write_systems: bool,
+    /// So many guests at once; one for each CPU by default, at most 4
+    #[arg(long, short, value_name = "NUMBER", conflicts_with = "skip_vm")]
+    jobs: Option<usize>,
     /// Look for newer kernels instead of taking those in the cache
     #[arg(long)]
     refresh: bool,
@@ -94,10 +99,13 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         plan: plan.as_ref().map(|plan| plan.get_name()),
         only: arguments.only.as_deref(),
         refresh: arguments.refresh,
+        jobs: arguments.jobs,
     };
     let passed = matrix::run(&ready.cache, &folder, &selection)?;
     if arguments.write_systems {
-        document::write(&agent::target_folder()?.join("vm-logs/13-systems.log"))?;
+        document::write(&agent::target_folder()?.join("vm-logs"), |name| {
+            arguments.kernel.is_empty() || arguments.kernel.iter().any(|boot| boot.name == name)
+        })?;
     }
     Ok(if passed {
         ExitCode::SUCCESS

@@ -70,6 +70,8 @@ pub const SYSTEMS: Recipe = Recipe {
         // Its dependencies bring conmon.
         "podman",
         "netavark",
+        // /bin/kill, by which docker.service is reloaded.
+        "procps",
         // The first process of podman's pods.
         "catatonit",
         "iproute2",
