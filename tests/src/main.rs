@@ -81,6 +81,7 @@ fn dispatch() -> Result<ExitCode> {
         ["witness-say", text] => witness::say(text).map(|()| ExitCode::SUCCESS),
         ["witness-attempts"] => witness::attempts().map(|()| ExitCode::SUCCESS),
         ["speak", ref words @ ..] => speak::run(words),
+        ["speak-by-crate"] => speak::by_crate().map(|()| ExitCode::SUCCESS),
         ["relay", ref words @ ..] => speak::relay(words),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
         ["send", to, text, code] => small::send(to, text, code),

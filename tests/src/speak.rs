@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use sd_notify::NotifyState;
 
 use crate::{
     raw::{
@@ -168,4 +169,16 @@ pub fn relay(words: &[&str]) -> Result<ExitCode> {
         thread::sleep(Duration::from_millis(500));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what a service says, by the crate that Rust programs use for it, from the beginning to the end.
+pub fn by_crate() -> Result<()> {
+    let say = |state: &[NotifyState<'_>]| sd_notify::notify(state).context("could not notify");
+    say(&[NotifyState::Status("Loading")])?;
+    say(&[NotifyState::ExtendTimeoutUsec(5_000_000)])?;
+    say(&[NotifyState::Ready, NotifyState::Status("Serving")])?;
+    if sd_notify::watchdog_enabled().is_some() {
+        say(&[NotifyState::Watchdog])?;
+    }
+    say(&[NotifyState::Stopping])
 }
