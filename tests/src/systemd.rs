@@ -63,7 +63,7 @@ fn whoami(pid: u64) -> Option<String> {
 }
 
 /// What the agent has said so far. The last line may be half written.
-fn trace() -> Result<Vec<Value>> {
+pub fn trace() -> Result<Vec<Value>> {
     let text = fs::read_to_string(TRACE).context("the agent has said nothing")?;
     Ok(text
         .lines()

@@ -35,7 +35,7 @@ use self::relay::{Closed, Relays};
 use self::told::Told;
 use self::units::Units;
 use self::verdict::manager::{self, Answer};
-use self::verdict::{Finding, delivery, protocol, swallowed};
+use self::verdict::{Finding, delivery, main_pid, protocol, swallowed};
 use crate::event::{DeliveryState, Event, Notification, UnitState};
 use crate::names::Recent;
 use crate::unit::{UnitKey, is_to_manager};
@@ -388,8 +388,10 @@ impl Correlator {
         match self.acceptance(it, Some(key)) {
             Answer::Refused(found) => self.refuse(found, it, Some(key), out),
             Answer::Accepted | Answer::Unknown => {
-                if let Some(found) = self.with_told(it, Some(key), manager::fd_store) {
-                    self.tell(found, it, out);
+                for rule in [manager::fd_store, main_pid::refused] {
+                    if let Some(found) = self.with_told(it, Some(key), rule) {
+                        self.tell(found, it, out);
+                    }
                 }
                 let state = self.units.latest(key).cloned();
                 if let Some(life) = self.life(Some(key)) {

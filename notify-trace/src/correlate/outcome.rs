@@ -156,6 +156,8 @@ pub enum Kind {
     AccidentalSender,
     /// The unit keeps no descriptors, or has as many as it may.
     FdStoreRefused,
+    /// `MAINPID=` that changed nothing.
+    MainPidRefused,
     /// A unit that must say `READY=1` did not, or nobody heard it.
     NeverReady,
     /// `RELOADING=1` without `MONOTONIC_USEC=`.

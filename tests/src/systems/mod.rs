@@ -12,6 +12,7 @@
 mod normal;
 mod scenario;
 mod table;
+mod units;
 
 use std::{
     fs,
@@ -63,6 +64,11 @@ fn all() -> Result<Counts> {
             Err(error) => counts.check(&name, Err(error)),
         }
     }
+    let name = "systems::unit_events_are_what_busctl_is_told";
+    counts.check_saying(
+        name,
+        systemd::trace().and_then(|events| units::compare(&events)),
+    );
     if only.is_none() {
         counts.check("systems::sockets", systemd::sockets());
     }

@@ -4,6 +4,7 @@
 //! the versions it was read in.
 
 pub(super) mod delivery;
+pub(super) mod main_pid;
 pub(super) mod manager;
 pub(super) mod protocol;
 pub(super) mod ready;
