@@ -65,6 +65,8 @@ impl Problems {
                 .into_iter()
                 .map(|problem| format!("{about}: {problem}")),
         );
+        self.1
+            .extend(others.1.into_iter().map(|note| format!("{about}: {note}")));
     }
 }
 
@@ -121,7 +123,13 @@ pub fn verify<'a>(truth: &Truth, part: &Part<'a>, plan: Plan) -> (Vec<Pair<'a>>,
     let mut problems = Problems::default();
     let pairs = pairing::pair(truth, &part.datagrams, plan, &mut problems);
     for (index, datagram) in &pairs {
-        let checked = datagram::check(truth, &truth.sends[*index], datagram, plan);
+        let checked = datagram::check(
+            truth,
+            &truth.sends[*index],
+            datagram,
+            plan,
+            part.skipped_runs,
+        );
         problems.extend(&format!("datagram {}", datagram.id), checked);
     }
     datagram::check_repetitions(truth, &pairs, &mut problems);

@@ -296,6 +296,24 @@ fn an_absent_fact_must_be_named_and_the_plan_must_not_know_it() {
 }
 
 #[test]
+fn only_a_counted_loss_explains_a_result_that_is_named_as_unknown() {
+    for (fact, skipped, is_explained) in
+        [("result", 1, true), ("result", 0, false), ("fds", 1, false)]
+    {
+        let mut lines = lines();
+        lines[7]["losses"] = json!({"programs_skipped": skipped});
+        lines[1].as_object_mut().unwrap().remove(fact);
+        let timing = lines[1]["timing"].as_object_mut().unwrap();
+        if fact == "result" {
+            timing.remove("returned_ns");
+        }
+        lines[1]["unknown"] = json!([fact]);
+        let problems = problems_of(&lines, Plan::Full);
+        assert_eq!(problems.is_empty(), is_explained, "{fact}: {problems:?}");
+    }
+}
+
+#[test]
 fn an_update_completes_what_was_pending() {
     let mut lines = lines();
     let whole = lines[2].clone();
