@@ -321,7 +321,7 @@ impl Correlator {
             let is_over = is_end
                 || first.until_ns <= self.now.monotonic_ns
                 || self.has_news(key, it.timing.dequeued_ns)
-                || !needs_news(&self.acceptance(it, Some(key)));
+                || !(main_pid::names_one(it) || needs_news(&self.acceptance(it, Some(key))));
             if !is_over {
                 return;
             }

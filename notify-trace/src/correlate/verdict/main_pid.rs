@@ -7,7 +7,13 @@ use super::manager::Told;
 use crate::correlate::message::find;
 use crate::correlate::outcome::{Certainty, Kind};
 use crate::escape::escape_field;
+use crate::event::Notification;
 use crate::words;
+
+/// Whether it names a main process: what became of that is seen only afterwards.
+pub(in crate::correlate) fn names_one(it: &Notification) -> bool {
+    find(it, "MAINPID").is_some()
+}
 
 /// The main process is another one than was named, and the same as before.
 ///
