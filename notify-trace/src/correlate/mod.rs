@@ -388,10 +388,11 @@ impl Correlator {
         match self.acceptance(it, Some(key)) {
             Answer::Refused(found) => self.refuse(found, it, Some(key), out),
             Answer::Accepted | Answer::Unknown => {
-                for rule in [manager::fd_store, main_pid::refused] {
-                    if let Some(found) = self.with_told(it, Some(key), rule) {
-                        self.tell(found, it, out);
-                    }
+                let found = self.with_told(it, Some(key), |told| {
+                    [manager::fd_store(told), main_pid::refused(told)]
+                });
+                for found in found.into_iter().flatten() {
+                    self.tell(found, it, out);
                 }
                 let state = self.units.latest(key).cloned();
                 if let Some(life) = self.life(Some(key)) {

@@ -185,10 +185,11 @@ pub fn check_exits(truth: &Truth, part: &Part<'_>, plan: Plan, problems: &mut Pr
             .filter(|exit| exit.pid == process.pid && !is_anothers(exit, process, truth))
             .collect();
         let what = format!("exits of process {}", process.pid);
-        if exits.is_empty() && last.is_some() && plan.sees_senders() && excuses > 0 {
+        let is_due = last.is_some() && plan.sees_senders();
+        if exits.is_empty() && is_due && excuses > 0 {
             excuses -= 1;
             problems.note(format!("{what}: none; the kernel skipped program runs"));
-        } else if exits.len() > 1 || (last.is_some() && plan.sees_senders()) {
+        } else if exits.len() > 1 || is_due {
             problems.unless_equal(&what, exits.len(), 1);
         }
         for exit in exits {

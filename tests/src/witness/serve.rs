@@ -4,13 +4,13 @@ use std::{
     env,
     io::pipe,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::{
-    pipe::DEADLINE,
+    pipe::until,
     raw::{
         process::{Signal, Signals, monotonic_ns},
         socket::{self, Message},
@@ -52,14 +52,10 @@ impl Manager {
         let (ours, theirs) = pipe().context("no pipe")?;
         self.say(b"BARRIER=1", &[theirs.as_fd()])?;
         drop(theirs);
-        let end = Instant::now() + DEADLINE;
-        loop {
+        until("the manager to take a barrier", || {
             let (is_closed, _) = socket::poll_two(ours.as_fd(), ours.as_fd(), 1000)?;
-            if is_closed {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "the manager does not take a barrier");
-        }
+            Ok(is_closed.then_some(()))
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use crate::vm::{initramfs::Initramfs, kernel::Kernel};
 
-/// Units by their place below the guest's `/run/systemd/system`.
-const UNITS: [(&str, &str); 10] = [
+/// Units of the system's manager alone, by their place below the guest's `/run/systemd/system`.
+const OF_THE_SYSTEM: [(&str, &str); 3] = [
     (
         "notify-trace.service",
         include_str!("guest/notify-trace.service"),
@@ -17,6 +17,14 @@ const UNITS: [(&str, &str); 10] = [
         "nt-witness.service",
         include_str!("guest/nt-witness.service"),
     ),
+    (
+        "nt-refused-none@.service",
+        include_str!("guest/nt-refused-none@.service"),
+    ),
+];
+
+/// Units of users' managers, too.
+const OF_BOTH: [(&str, &str); 7] = [
     ("nt-crowd@.service", include_str!("guest/nt-crowd@.service")),
     (
         "nt-watchdog@.service",
@@ -31,23 +39,8 @@ const UNITS: [(&str, &str); 10] = [
         "nt-refused-exec@.service",
         include_str!("guest/nt-refused-exec@.service"),
     ),
-    (
-        "nt-refused-none@.service",
-        include_str!("guest/nt-refused-none@.service"),
-    ),
     ("nt-say.service", include_str!("guest/nt-say.service")),
     ("nt-shell@.service", include_str!("guest/nt-shell@.service")),
-];
-
-/// Those of them that are units of users' managers, too.
-const OF_USERS: [&str; 7] = [
-    "nt-crowd@.service",
-    "nt-watchdog@.service",
-    "nt-child@.service",
-    "nt-refused-main@.service",
-    "nt-refused-exec@.service",
-    "nt-say.service",
-    "nt-shell@.service",
 ];
 
 /// Settings by their place below the guest's `/run/systemd`.
@@ -83,14 +76,12 @@ pub const WORDS: &[&str] = &[
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = super::systemd::with_programs(kernel, binaries)?;
-    archive.units(&UNITS)?;
+    archive.units(&[&OF_THE_SYSTEM[..], &OF_BOTH].concat())?;
     for (place, text) in SETTINGS {
         archive.setting(place, text)?;
     }
-    for (name, text) in UNITS {
-        if OF_USERS.contains(&name) {
-            archive.setting(&format!("user/{name}"), text)?;
-        }
+    for (name, text) in OF_BOTH {
+        archive.setting(&format!("user/{name}"), text)?;
     }
     Ok(archive)
 }
@@ -100,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_that_is_started_or_given_to_users_is_packed() {
-        let is_packed = |unit: &str| UNITS.iter().any(|(name, _)| *name == unit);
-        for unit in WORDS
-            .iter()
-            .filter_map(|word| word.strip_prefix("systemd.wants="))
-            .chain(OF_USERS)
-        {
-            assert!(is_packed(unit), "{unit}");
+    fn every_unit_that_is_started_is_packed() {
+        for word in WORDS {
+            if let Some(unit) = word.strip_prefix("systemd.wants=") {
+                assert!(
+                    OF_THE_SYSTEM.iter().any(|(name, _)| *name == unit),
+                    "{unit}"
+                );
+            }
         }
     }
 }

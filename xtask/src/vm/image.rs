@@ -26,7 +26,7 @@ pub struct Recipe {
     revision: u32,
 }
 
-/// Debian 13 with systemd, and little that a demo of notifications doesn't need.
+/// Debian 13 with systemd, and strace as a witness.
 pub const TRIXIE: Recipe = Recipe {
     suite: "trixie",
     security: Some("trixie-security"),
