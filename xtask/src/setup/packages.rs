@@ -99,19 +99,30 @@ pub fn missing(need: Need) -> Vec<Package> {
         .collect()
 }
 
+/// Whether packages come from apt here.
+pub fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists()
+}
+
+/// Reads apt's package lists anew: a new machine has none, or those of the day its image was made.
+pub fn refresh() -> Result<()> {
+    command::step("reading the package lists", || {
+        command::output(command::as_root("apt-get")?.args(["-q", "update"]))
+    })
+    .context("could not update the package lists")?;
+    Ok(())
+}
+
 /// Installs packages with apt, the package lists read anew.
 pub fn install(names: &[&str]) -> Result<()> {
-    if !Path::new("/etc/debian_version").exists() {
+    if !is_debian() {
         bail!(
             "this is not a Debian: install what these packages hold with the means of this \
              system: {}",
             names.join(" ")
         );
     }
-    command::step("reading the package lists", || {
-        command::output(command::as_root("apt-get")?.args(["-q", "update"]))
-    })
-    .context("could not update the package lists")?;
+    refresh()?;
     command::step(&format!("installing {}", names.join(" ")), || {
         let mut apt = command::as_root("env")?;
         apt.args([

@@ -69,6 +69,15 @@ pub fn plan() -> Result<String> {
         (true, Some(packages)) => Ok(format!("{nightly}; or, if that can't be had: {packages}")),
         (true, None) => Ok(nightly.to_owned()),
         (false, Some(packages)) => Ok(packages),
+        // What the lists offer is known only when they were read.
+        (false, None) if packages::is_debian() => Ok(format!(
+            "apt-get update; apt-get install {}, or {}, whichever is >= {}.{}; \
+             rustup toolchain link {LINKED} /usr",
+            DISTRIBUTION[0].join(" "),
+            DISTRIBUTION[1].join(" "),
+            OLDEST.0,
+            OLDEST.1
+        )),
         (false, None) => bail!(
             "no toolchain for the kernel side: rustup may not install one (RUSTUP_AUTO_INSTALL=0), \
              and this system offers no packaged Rust >= {}.{}. Run `{nightly}`",
@@ -91,11 +100,14 @@ pub fn provide() -> Result<()> {
             command::output(&mut rustup)
         }) {
             Ok(_) => return Ok(()),
-            Err(error) if distribution_packages().is_none() => {
+            Err(error) if !packages::is_debian() => {
                 return Err(error).context("could not install a toolchain for the kernel side");
             }
-            Err(_) => eprintln!("no nightly to be had; this system's packages will do"),
+            Err(_) => eprintln!("no nightly to be had; perhaps this system's packages will do"),
         }
+    }
+    if distribution_packages().is_none() {
+        packages::refresh()?;
     }
     let Some(names) = distribution_packages() else {
         bail!(
