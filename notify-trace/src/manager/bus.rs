@@ -6,12 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use zbus::connection::Builder;
 use zbus::export::ordered_stream::OrderedStreamExt as _;
 use zbus::{Connection, MessageStream, OwnedVariant, message};
 
-use super::properties::{Properties, unit_path, unit_state};
+use super::properties::{Properties, Wanted, unit_path, unit_state, wanted};
 use super::sender;
 use crate::event::UnitState;
 use crate::unit::is_service;
@@ -19,6 +19,9 @@ use crate::unit::is_service;
 /// How long an answer is waited for. A manager that reloads its units needs seconds; one that hangs
 /// holds up the questions to others for that long, and nothing else.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a unit is asked about that changes meanwhile.
+const TRIES: usize = 3;
 
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -140,9 +143,20 @@ impl Bus {
     /// If it does not answer in time.
     pub(super) async fn unit(&self, unit: &str) -> zbus::Result<Option<UnitState>> {
         let path = unit_path(unit);
-        let mut properties = self.properties(&path, "Unit").await?;
-        if is_service(unit) {
-            properties.extend(self.properties(&path, "Service").await?);
+        let wanted = wanted(is_service(unit));
+        let mut properties = Properties::new();
+        for _ in 0..TRIES {
+            let mut answers = self.get(&path, &wanted).await?;
+            // A unit that changed meanwhile would be of two moments.
+            let has_stayed = answers.first() == answers.last();
+            properties = wanted
+                .iter()
+                .zip(&mut answers)
+                .filter_map(|(asked, answer)| Some((asked.name, answer.take()?)))
+                .collect();
+            if has_stayed {
+                break;
+            }
         }
         let mut state = unit_state(&properties);
         if let Some(state) = &mut state {
@@ -151,19 +165,33 @@ impl Bus {
         Ok(state)
     }
 
-    async fn properties(&self, path: &str, interface: &str) -> zbus::Result<Properties> {
-        let interface = format!("org.freedesktop.systemd1.{interface}");
-        let reply = self
-            .connection
-            .call_method(
-                None::<&str>,
-                path,
-                Some(PROPERTIES),
-                "GetAll",
-                &(interface.as_str(),),
-            )
-            .await?;
-        reply.body().deserialize()
+    /// Asks for all of them at once; what the manager doesn't know is `None`.
+    async fn get(&self, path: &str, wanted: &[Wanted]) -> zbus::Result<Vec<Option<OwnedVariant>>> {
+        let mut answers = JoinSet::new();
+        for (position, asked) in wanted.iter().copied().enumerate() {
+            let connection = self.connection.clone();
+            let path = path.to_owned();
+            answers.spawn(async move {
+                let body = (asked.interface, asked.name);
+                let reply = connection
+                    .call_method(None::<&str>, path, Some(PROPERTIES), "Get", &body)
+                    .await;
+                (position, reply)
+            });
+        }
+        let mut values: Vec<_> = wanted.iter().map(|_| None).collect();
+        while let Some(answer) = answers.join_next().await {
+            let (position, reply) = answer.map_err(|error| {
+                zbus::Error::Failure(format!("a question ended early: {error}"))
+            })?;
+            match reply {
+                Ok(reply) => values[position] = Some(reply.body().deserialize()?),
+                // A version that doesn't have it.
+                Err(zbus::Error::MethodError(..)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(values)
     }
 }
 

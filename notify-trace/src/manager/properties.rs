@@ -7,7 +7,69 @@ use zbus::{OwnedVariant, Variant};
 use crate::event::{Blob, UnitState};
 
 /// Properties by name.
-pub(super) type Properties = HashMap<String, OwnedVariant>;
+pub(super) type Properties = HashMap<&'static str, OwnedVariant>;
+
+/// One property to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) interface: &'static str,
+    pub(super) name: &'static str,
+}
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// What changes when the unit does anything: asked for first, and last again.
+const STATE: Wanted = Wanted {
+    interface: UNIT,
+    name: "StateChangeTimestampMonotonic",
+};
+
+/// Those of any unit.
+const OF_UNIT: [&str; 6] = [
+    "Id",
+    "ActiveState",
+    "SubState",
+    "InvocationID",
+    "InactiveExitTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+];
+
+/// Those of a service besides.
+const OF_SERVICE: [&str; 15] = [
+    "Type",
+    "NotifyAccess",
+    "Result",
+    "MainPID",
+    "ControlPID",
+    "ControlGroup",
+    "TimeoutStartUSec",
+    "TimeoutStopUSec",
+    "WatchdogUSec",
+    "FileDescriptorStoreMax",
+    "NFileDescriptorStore",
+    "NRestarts",
+    "ExecMainStartTimestampMonotonic",
+    "RootDirectory",
+    "RootImage",
+];
+
+/// What to ask for, in this order; the first again at the end.
+///
+/// Not `GetAll`: of a service that is some 400 properties, for which the manager reads cgroup files
+/// and formats each dependency.
+pub(super) fn wanted(is_service: bool) -> Vec<Wanted> {
+    let of = |interface, names: &'static [&'static str]| {
+        names.iter().map(move |name| Wanted { interface, name })
+    };
+    let of_service = if is_service { &OF_SERVICE[..] } else { &[] };
+    [STATE]
+        .into_iter()
+        .chain(of(UNIT, &OF_UNIT))
+        .chain(of(SERVICE, of_service))
+        .chain([STATE])
+        .collect()
+}
 
 /// What the properties of a unit, those of its type among them, say. Time and manager are the
 /// caller's to fill in. `None`: they are no unit's.
@@ -91,12 +153,12 @@ pub(super) fn unit_path(unit: &str) -> String {
 mod tests {
     use super::*;
 
-    fn properties(of: &[(&str, Variant<'static>)]) -> Properties {
+    fn properties(of: &[(&'static str, Variant<'static>)]) -> Properties {
         of.iter()
             .map(|(name, value)| {
                 let value = value.try_clone().expect("no descriptor");
                 let value = OwnedVariant::try_from(value).expect("no descriptor");
-                ((*name).to_owned(), value)
+                (*name, value)
             })
             .collect()
     }
