@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, is_false};
+use super::Blob;
 
 /// What a service manager answered when it was asked about a unit (`org.freedesktop.systemd1(5)`).
 ///
@@ -79,7 +79,7 @@ pub struct UnitState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_start_ns: Option<u64>,
     /// `RootDirectory` or `RootImage` is set: its processes see other paths than the host.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "super::is_false")]
     pub has_own_root: bool,
     /// Its processes, where the unit is still starting: what they do instead of saying `READY=1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

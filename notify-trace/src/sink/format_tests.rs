@@ -109,7 +109,7 @@ fn the_schema_file_is_generated_from_the_types() {
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stored == generated,
-        "docs/event.schema.json is not that of the types in event.rs; to regenerate it:\n\
+        "docs/event.schema.json is not that of the types in event; to regenerate it:\n\
          UPDATE_SCHEMA=1 cargo test -p notify-trace schema"
     );
 }

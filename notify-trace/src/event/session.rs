@@ -1,0 +1,201 @@
+//! The trace itself: how it began, what it lost, how it ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Losses by cause. A `loss` event counts those since the last one, the summary all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Losses {
+    /// Records that a kernel program could not write because a CPU's ring was full: the reader
+    /// was too slow or the ring too small (`--ring-size`).
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub ring_full: u64,
+    /// Records that had no ring to go to: a CPU that had just come up.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub no_ring: u64,
+    /// Send calls that could not be followed because too many were in flight at once.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub calls_full: u64,
+    /// Datagrams whose dequeue will not be recognised because too many were queued at once.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub queued_full: u64,
+    /// Datagrams whose payload could not be read.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub unreadable: u64,
+    /// Calls whose end no program saw: what became of them is not known.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub returns_missed: u64,
+    /// Datagrams left out because an option such as `--pid` or `--unit` asked who sent them, which was
+    /// not known (yet).
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub undecided: u64,
+    /// Program runs that the kernel skipped; absent where the kernel doesn't count them. Not a loss
+    /// by itself: most are of traffic that isn't selected, or made good by a second program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs_skipped: Option<u64>,
+    /// Records that could not be decoded: a defect of notify-trace.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub undecodable: u64,
+    /// Notifications evicted from the join table before all was known of them.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub join_evicted: u64,
+}
+
+impl Losses {
+    /// Whether anything was lost at all.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        let Self {
+            ring_full,
+            no_ring,
+            calls_full,
+            queued_full,
+            unreadable,
+            returns_missed,
+            undecided,
+            programs_skipped: _,
+            undecodable,
+            join_evicted,
+        } = *self;
+        ring_full
+            + no_ring
+            + calls_full
+            + queued_full
+            + unreadable
+            + returns_missed
+            + undecided
+            + undecodable
+            + join_evicted
+            > 0
+    }
+}
+
+/// Something was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Loss {
+    /// When it was noticed.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub time: Timestamp,
+    /// What, since the last such event.
+    pub losses: Losses,
+}
+
+/// The first event of every output; it is written when everything is attached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Session {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Version of notify-trace.
+    pub tool_version: String,
+    /// Its command line.
+    pub command_line: Vec<String>,
+    /// When everything was attached and had passed the self-test.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub time: Timestamp,
+    /// The same moment.
+    pub monotonic_ns: u64,
+    /// Host name (`uname -n`).
+    pub host: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Architecture (`uname -m`).
+    pub machine: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// CPUs whose rings are read.
+    pub cpus: u32,
+    /// Bytes of each CPU's ring.
+    pub ring_bytes: u64,
+    /// The plan that was chosen.
+    pub plan: Plan,
+    /// The rules that select sockets.
+    pub rules: Vec<SocketRule>,
+    /// What of it is shown: options such as `unit=nginx.service`, `redact=STATUS`. Those of one
+    /// name are alternatives, different ones must all hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub view: Vec<String>,
+    /// What is not as one would wish, each a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How the kernel is traced, and why so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Plan {
+    /// Which of the three.
+    pub name: PlanName,
+    /// Why this one.
+    pub reason: String,
+    /// What this plan can't know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// Program name to what it hangs on, for each program attached.
+    pub programs: BTreeMap<String, String>,
+}
+
+/// The three plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanName {
+    /// kprobes, and a trampoline beside the return probe on the send call.
+    Full,
+    /// kprobes only: results may be missed while many senders are blocked.
+    NoTrampolines,
+    /// Raw tracepoints only: datagrams are seen when they are received.
+    Tracepoints,
+}
+
+/// A rule that selects sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SocketRule {
+    /// The kind of socket that it stands for.
+    pub class: String,
+    /// The glob that an address must match, or the socket's inode number.
+    pub matches: String,
+}
+
+/// The last event of every output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Summary {
+    /// When tracing ended.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub time: Timestamp,
+    /// The same moment.
+    pub monotonic_ns: u64,
+    /// Notifications passed on.
+    pub notifications: u64,
+    /// Of these: delivered.
+    pub delivered: u64,
+    /// Of these: failed.
+    pub failed: u64,
+    /// Of these: dropped by the receiver's socket filter.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub filtered: u64,
+    /// Of these: destroyed unread with their receiver.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub destroyed: u64,
+    /// Of these: none of that, as far as was known when tracing ended.
+    pub open: u64,
+    /// Failed connects.
+    pub connect_failed: u64,
+    /// Notifications and failed connects besides, that were left out because options such as
+    /// `--unit` asked for others.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub left_out: u64,
+    /// Records that the kernel programs tried to write.
+    pub records_attempted: u64,
+    /// Records read.
+    pub records_received: u64,
+    /// All that was lost.
+    pub losses: Losses,
+}
