@@ -199,6 +199,44 @@ pub fn cut(text: impl Display, cells: usize) -> String {
     limited.text
 }
 
+/// A text on lines of at most so many cells: broken at spaces, and within a word only if that is longer
+/// than a line.
+#[must_use]
+pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split(' ') {
+        let width: usize = word.chars().map(cells_of).sum();
+        if used > 0 && used + 1 + width <= cells {
+            line.push(' ');
+            used += 1;
+        } else if used > 0 {
+            // Spaces may have come before the break.
+            line.truncate(line.trim_end_matches(' ').len());
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        for character in word.chars() {
+            if used > 0 && used + cells_of(character) > cells {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(character);
+            used += cells_of(character);
+        }
+    }
+    if used > 0 || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// A combining character counts too, so that a text is bounded as well.
+fn cells_of(character: char) -> usize {
+    character.width().unwrap_or(0).max(1)
+}
+
 struct Limited {
     text: String,
     cells: usize,
@@ -207,9 +245,7 @@ struct Limited {
 impl fmt::Write for Limited {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            // A combining character counts too, so that the text is bounded as well.
-            let cells = character.width().unwrap_or(0).max(1);
-            let Some(left) = self.cells.checked_sub(cells) else {
+            let Some(left) = self.cells.checked_sub(cells_of(character)) else {
                 // Room for the mark, which is one cell wide.
                 while self.cells == 0
                     && let Some(last) = self.text.pop()
@@ -223,5 +259,18 @@ impl fmt::Write for Limited {
             self.text.push(character);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_broken_only_if_they_are_longer_than_a_line() {
+        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("a 123456789 b", 4), ["a", "1234", "5678", "9 b"]);
+        assert_eq!(wrap("a  b  cd", 5), ["a  b", "cd"]);
+        assert_eq!(wrap("", 4), [""]);
     }
 }

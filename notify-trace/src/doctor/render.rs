@@ -156,7 +156,7 @@ impl Page {
             .saturating_sub(first.chars().count().max(other.chars().count()))
             .max(10);
         let text = escape(text.as_bytes()).to_string();
-        for (number, line) in wrap(&text, room).iter().enumerate() {
+        for (number, line) in crate::words::wrap(&text, room).iter().enumerate() {
             let lead = if number == 0 { first } else { other };
             // Writing to a string can't fail.
             let _ = writeln!(self.text, "{lead}{line}");
@@ -166,34 +166,6 @@ impl Page {
 
 fn lead(status: Status, name: &str, width: usize) -> String {
     format!("  {:STATUS_COLUMNS$}  {name:width$}  ", word(status))
-}
-
-/// Breaks at spaces, and within a word only if it is longer than a line.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut used = 0;
-    for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
-        if used > 0 && used + 1 + word.len() <= room {
-            line.push(' ');
-            used += 1;
-        } else if used > 0 {
-            lines.push(std::mem::take(&mut line));
-            used = 0;
-        }
-        while used == 0 && word.len() > room {
-            let rest = word.split_off(room);
-            lines.push(word.into_iter().collect());
-            word = rest;
-        }
-        used += word.len();
-        line.extend(word);
-    }
-    if used > 0 || lines.is_empty() {
-        lines.push(line);
-    }
-    lines
 }
 
 #[cfg(test)]

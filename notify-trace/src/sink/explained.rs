@@ -43,12 +43,17 @@ impl Explained {
             return Ok(());
         }
         self.print_verdicts(out, options)?;
-        self.print_hops(out)?;
-        self.print_units(out)?;
+        let mut lines = Lines {
+            columns: options.columns.now().unwrap_or(usize::MAX),
+            out,
+        };
+        self.print_hops(&mut lines)?;
+        self.print_units(&mut lines)?;
         if self.losses {
-            writeln!(
-                out,
-                "\nSomething was lost while this was recorded: what is missing may be there, too."
+            lines.blank()?;
+            lines.print(
+                "",
+                "Something was lost while this was recorded: what is missing may be there, too.",
             )?;
         }
         Ok(())
@@ -72,11 +77,12 @@ impl Explained {
         Ok(())
     }
 
-    fn print_hops(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn print_hops(&self, out: &mut Lines) -> io::Result<()> {
         if self.relays.is_empty() {
             return Ok(());
         }
-        writeln!(out, "\nHops:")?;
+        out.blank()?;
+        out.print("", "Hops:")?;
         let inner: BTreeSet<u64> = self
             .relays
             .values()
@@ -85,28 +91,26 @@ impl Explained {
             .collect();
         for (id, relay) in &self.relays {
             if !inner.contains(id) {
-                writeln!(out, "  {}", self.message(*id))?;
+                out.print("  ", &self.message(*id))?;
                 self.print_hop(out, relay, 1)?;
             }
         }
         Ok(())
     }
 
-    fn print_hop(&self, out: &mut dyn Write, relay: &Relay, depth: usize) -> io::Result<()> {
+    fn print_hop(&self, out: &mut Lines, relay: &Relay, depth: usize) -> io::Result<()> {
         let indent = "   ".repeat(depth);
         let facts: Vec<String> = outcome::relay_facts(relay)
             .into_iter()
             .map(|part| part.text)
             .collect();
+        let facts = facts.join("; ");
         let proxy = outcome::proxy(&relay.proxy);
+        let first = format!("{indent}└─ ");
         if relay.sent.is_empty() {
-            return writeln!(
-                out,
-                "{indent}└─ {proxy} passed on nothing; {}",
-                facts.join("; ")
-            );
+            return out.print(&first, &format!("{proxy} passed on nothing; {facts}"));
         }
-        writeln!(out, "{indent}└─ {proxy}: {}", facts.join("; "))?;
+        out.print(&first, &format!("{proxy}: {facts}"))?;
         for sent in &relay.sent {
             let doubt = if sent.or_for.is_empty() {
                 String::new()
@@ -114,11 +118,11 @@ impl Explained {
                 let others = outcome::numbers(&sent.or_for);
                 format!(" (or for {others}: nothing tells)")
             };
-            writeln!(
-                out,
-                "{indent}   after {}{doubt}: {}",
-                words::duration(sent.hop_ns),
-                self.message(sent.notification)
+            let after = words::duration(sent.hop_ns);
+            let message = self.message(sent.notification);
+            out.print(
+                &format!("{indent}   "),
+                &format!("after {after}{doubt}: {message}"),
             )?;
             // A proxy behind a proxy; ids only grow, so this ends.
             if let Some(next) = self.relays.get(&sent.notification)
@@ -137,7 +141,7 @@ impl Explained {
         }
     }
 
-    fn print_units(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn print_units(&self, out: &mut Lines) -> io::Result<()> {
         let mut units: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for phase in &self.phases {
             let who = outcome::subject(&phase.subject).unwrap_or_default();
@@ -149,9 +153,32 @@ impl Explained {
         if units.is_empty() {
             return Ok(());
         }
-        writeln!(out, "\nUnits:")?;
+        out.blank()?;
+        out.print("", "Units:")?;
         for (unit, phases) in units {
-            writeln!(out, "  {unit}: {}", phases.join("; "))?;
+            out.print("  ", &format!("{unit}: {}", phases.join("; ")))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes lines that are not too long: what doesn't fit goes on below, further in.
+struct Lines<'a> {
+    columns: usize,
+    out: &'a mut dyn Write,
+}
+
+impl Lines<'_> {
+    fn blank(&mut self) -> io::Result<()> {
+        writeln!(self.out)
+    }
+
+    fn print(&mut self, first: &str, text: &str) -> io::Result<()> {
+        let other = " ".repeat(first.chars().count() + 2);
+        let room = self.columns.saturating_sub(other.len()).max(20);
+        for (number, line) in words::wrap(text, room).iter().enumerate() {
+            let lead = if number == 0 { first } else { &other };
+            writeln!(self.out, "{lead}{line}")?;
         }
         Ok(())
     }

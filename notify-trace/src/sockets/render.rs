@@ -25,28 +25,16 @@ pub fn write(out: &mut impl Write, report: &Report, columns: Option<usize>) -> i
         writeln!(out, "{}", words::cut(line, columns))?;
     }
     for line in frame(report) {
-        for line in wrap(&line, columns.saturating_sub(2)) {
-            writeln!(out, "{}", words::cut(format_args!("# {line}"), columns))?;
+        // Our own sentences lose nothing: they go on in another line.
+        for (number, line) in words::wrap(&line, columns.saturating_sub(4))
+            .iter()
+            .enumerate()
+        {
+            let lead = if number == 0 { "# " } else { "#   " };
+            writeln!(out, "{lead}{line}")?;
         }
     }
     Ok(())
-}
-
-/// Our own sentences lose nothing: they go on in another line.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + length <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) => lines.push(format!("  {word}")),
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 fn lines(report: &Report) -> Vec<String> {

@@ -111,13 +111,6 @@ fn a_host_that_cannot_trace_is_told_so_in_the_last_line() {
     assert_eq!(last, "NOT USABLE: trace would end with exit code 3, too");
 }
 
-#[test]
-fn words_are_broken_only_if_they_are_longer_than_a_line() {
-    assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
-    assert_eq!(wrap("a 123456789 b", 4), ["a", "1234", "5678", "9 b"]);
-    assert_eq!(wrap("", 4), [""]);
-}
-
 proptest! {
     #[test]
     fn no_line_is_too_long_and_nothing_dangerous_comes_through(

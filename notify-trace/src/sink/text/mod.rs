@@ -66,7 +66,7 @@ pub enum Columns {
 }
 
 impl Columns {
-    fn now(self) -> Option<usize> {
+    pub(in crate::sink) fn now(self) -> Option<usize> {
         match self {
             Self::Unbounded => None,
             Self::Fixed(cells) => Some(cells),
