@@ -46,8 +46,8 @@ pub const ALL: [Series; 4] = [
 /// The series of Debian 13, which the demo boots, and the first with a choice of preemption.
 pub const TRIXIE: Series = ALL[2];
 
-/// Modules for a disk; those built into a kernel are left out by themselves.
-const MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
+/// Modules for a disk and for containers; those built into a kernel are left out by themselves.
+const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "overlay"];
 
 /// A kernel in the cache.
 #[derive(Clone, Debug)]
@@ -72,7 +72,10 @@ pub fn series(name: &str) -> Result<Series> {
 
 /// The newest kernel of a series in the cache; fetched when there is none, or when asked to.
 pub fn get(cache: &Cache, series: Series, refresh: bool) -> Result<Kernel> {
-    let folder = cache.path("kernels").join(series.name);
+    // A kernel that was fetched with other modules won't do.
+    let folder = cache
+        .path("kernels")
+        .join(format!("{}-{}", series.name, MODULES.join("-")));
     if !refresh && let Some(kernel) = newest_cached(&folder)? {
         return Ok(kernel);
     }
