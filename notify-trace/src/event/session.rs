@@ -88,7 +88,7 @@ pub struct Loss {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Session {
-    /// [`FORMAT_VERSION`].
+    /// Version of the format.
     pub format_version: u32,
     /// Version of notify-trace.
     pub tool_version: String,
