@@ -54,7 +54,7 @@ fn all() -> Result<Counts> {
             continue;
         }
         let name = format!("systems::{}", scenario.name);
-        match scenario.play(only.is_some()) {
+        match scenario.play() {
             Ok(Ended::AsExpected) => counts.check(&name, Ok(())),
             Ok(Ended::Skipped(why)) => {
                 counts.tests += 1;

@@ -73,14 +73,14 @@ impl Scenario {
     }
 
     /// Runs it and compares.
-    pub fn play(&self, is_chosen: bool) -> Result<Ended> {
+    pub fn play(&self) -> Result<Ended> {
         // The boot itself is a scenario too.
         let from = if self.folder.join("since-boot").exists() {
             0
         } else {
             length()?
         };
-        if let Some(why) = self.script(is_chosen)? {
+        if let Some(why) = self.script()? {
             return Ok(Ended::Skipped(why));
         }
         wait_until_quiet()?;
@@ -134,7 +134,7 @@ impl Scenario {
     }
 
     /// Runs the script; why it skipped itself.
-    fn script(&self, is_chosen: bool) -> Result<Option<String>> {
+    fn script(&self) -> Result<Option<String>> {
         let log = self.log();
         let output = File::create(&log).context("could not create the script's log")?;
         let mut child = Command::new("/bin/sh")
@@ -146,7 +146,6 @@ impl Scenario {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("HOME", "/root")
-            .env("CHOSEN", if is_chosen { "1" } else { "" })
             .env("LIB", self.folder.join("../lib.sh"))
             .env("NT", "/run/notify-trace/notify-trace-tests")
             .stdin(Stdio::null())

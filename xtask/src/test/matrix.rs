@@ -23,9 +23,6 @@ use crate::{
     },
 };
 
-/// Most guests have so many. With fewer of this machine's for each, they are faster together, but tests
-/// that wait for something only shortly fail now and then.
-const CPUS_OF_A_GUEST: usize = 2;
 /// Most guests at once, however many CPUs there are: each needs 1 to 3 GiB.
 const MOST_GUESTS: usize = 4;
 /// How much of a failed boot's log is shown.
@@ -69,9 +66,8 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
     };
     let guests = match selection.jobs {
         Some(jobs) => jobs,
-        None => thread::available_parallelism().map_or(1, |cpus| {
-            (cpus.get() / CPUS_OF_A_GUEST).clamp(1, MOST_GUESTS)
-        }),
+        // An emulated guest keeps one CPU busy most of the time, however many it has itself.
+        None => thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_GUESTS)),
     };
     let reports = at_once(guests, boots, |boot| all.one(boot));
     for report in &reports {

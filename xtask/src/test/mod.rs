@@ -48,7 +48,7 @@ pub struct Arguments {
     /// sid-systems showed
     #[arg(long, conflicts_with = "skip_vm")]
     write_systems: bool,
-    /// So many guests at once; one for every two CPUs by default, at most 4
+    /// So many guests at once; one for every CPU by default, at most 4
     #[arg(long, short, value_name = "NUMBER", conflicts_with = "skip_vm")]
     jobs: Option<usize>,
     /// Look for newer kernels instead of taking those in the cache
