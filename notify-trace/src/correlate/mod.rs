@@ -338,7 +338,7 @@ impl Correlator {
     fn has_news(&self, key: &UnitKey, dequeued_ns: Option<u64>) -> bool {
         self.units
             .latest(key)
-            .is_some_and(|state| dequeued_ns.is_none_or(|at_ns| state.monotonic_ns >= at_ns))
+            .is_some_and(|state| dequeued_ns.is_none_or(|at_ns| state.since_ns() >= at_ns))
     }
 
     fn acceptance(&self, it: &Notification, key: Option<&UnitKey>) -> Answer {

@@ -18,6 +18,9 @@ pub struct UnitState {
     pub time: Timestamp,
     /// When the answer had come.
     pub monotonic_ns: u64,
+    /// When the question was asked: what it says was so at some moment between the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_ns: Option<u64>,
     /// The user whose manager that is; absent: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
@@ -84,6 +87,14 @@ pub struct UnitState {
     /// Its processes, where the unit is still starting: what they do instead of saying `READY=1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<UnitProcess>,
+}
+
+impl UnitState {
+    /// When it was asked for: of that moment or a later one.
+    #[must_use]
+    pub fn since_ns(&self) -> u64 {
+        self.asked_ns.unwrap_or(self.monotonic_ns)
+    }
 }
 
 /// A process of a unit, as `/proc` shows it.

@@ -13,6 +13,7 @@ use zbus::{Connection, MessageStream, OwnedVariant, message};
 
 use super::properties::{Properties, Wanted, unit_path, unit_state, wanted};
 use super::sender;
+use crate::enrich::clock;
 use crate::event::UnitState;
 use crate::unit::is_service;
 
@@ -145,7 +146,9 @@ impl Bus {
         let path = unit_path(unit);
         let wanted = wanted(is_service(unit));
         let mut properties = Properties::new();
+        let mut asked_ns = None;
         for _ in 0..TRIES {
+            asked_ns = Some(clock::now());
             let mut answers = self.get(&path, &wanted).await?;
             // A unit that changed meanwhile would be of two moments.
             let has_stayed = answers.first() == answers.last();
@@ -161,6 +164,7 @@ impl Bus {
         let mut state = unit_state(&properties);
         if let Some(state) = &mut state {
             state.manager_version.clone_from(&self.version);
+            state.asked_ns = asked_ns;
         }
         Ok(state)
     }

@@ -26,13 +26,16 @@ pub(in crate::correlate) fn refused(told: &Told<'_>) -> Option<Finding> {
         .parse()
         .ok()?;
     let dequeued_ns = it.timing.dequeued_ns?;
-    let is_since = |at_ns: u64| at_ns >= dequeued_ns;
     let before = told
         .states
         .iter()
         .rev()
-        .find(|state| !is_since(state.monotonic_ns))?;
-    let after = told.states.last().filter(|it| is_since(it.monotonic_ns))?;
+        .find(|state| state.monotonic_ns < dequeued_ns)?;
+    // An answer that was on its way at the dequeue may be of either side.
+    let after = told
+        .states
+        .last()
+        .filter(|it| it.since_ns() >= dequeued_ns)?;
     let main = after.main_pid?;
     if main == named
         || before.main_pid != after.main_pid
@@ -48,7 +51,7 @@ pub(in crate::correlate) fn refused(told: &Told<'_>) -> Option<Finding> {
     )
     .seen(format!(
         "asked {} after the dequeue: main process {main}, as before",
-        words::duration(after.monotonic_ns - dequeued_ns)
+        words::duration(after.since_ns() - dequeued_ns)
     ));
     let sender = it.sender.as_ref();
     if let Some(sender) = sender
@@ -119,6 +122,12 @@ mod tests {
             kind("MAINPID=7", &[state(4 * S, 100), state(6 * S, 8)]),
             None
         );
+        // On its way while the message was taken: it may be of before.
+        let on_its_way = UnitState {
+            asked_ns: Some(5 * S - 1),
+            ..state(6 * S, 100)
+        };
+        assert_eq!(kind("MAINPID=7", &[state(4 * S, 100), on_its_way]), None);
         // Asked on one side only.
         assert_eq!(kind("MAINPID=7", &[state(6 * S, 100)]), None);
         assert_eq!(kind("MAINPID=7", &[state(4 * S, 100)]), None);

@@ -160,7 +160,7 @@ fn access(told: &Told<'_>) -> Answer {
     let allowed = latest.notify_access.as_deref();
     let refused = |what: String, main: Option<u32>| {
         let dequeued_ns = told.notification.timing.dequeued_ns.unwrap_or(0);
-        let asked_ns = latest.monotonic_ns;
+        let asked_ns = latest.since_ns();
         let apart = words::duration(asked_ns.abs_diff(dequeued_ns));
         let side = if asked_ns >= dequeued_ns {
             "after"
