@@ -132,13 +132,23 @@ fn cgroup(lines: &str) -> Result<Option<Cgroup>> {
 /// Creates a cgroup and moves the calling process there. Does nothing where no v2 hierarchy is
 /// mounted.
 pub fn enter_cgroup(path: &str) -> Result<()> {
+    make_cgroup(path)?;
+    let Some(root) = cgroup_root() else {
+        return Ok(());
+    };
+    let folder = root.join(path);
+    fs::write(folder.join("cgroup.procs"), "0")
+        .with_context(|| format!("could not enter the cgroup {}", folder.display()))
+}
+
+/// Makes a cgroup, and those above it, where there is a v2 hierarchy.
+pub fn make_cgroup(path: &str) -> Result<()> {
     let Some(root) = cgroup_root() else {
         return Ok(());
     };
     let folder = root.join(path);
     fs::create_dir_all(&folder)
-        .and_then(|()| fs::write(folder.join("cgroup.procs"), "0"))
-        .with_context(|| format!("could not enter the cgroup {}", folder.display()))
+        .with_context(|| format!("could not make the cgroup {}", folder.display()))
 }
 
 /// Removes a cgroup and those below it, once nobody is in them.

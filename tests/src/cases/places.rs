@@ -19,9 +19,10 @@ pub fn a_sender_in_a_pid_namespace_has_both_its_numbers(stage: &mut Stage) -> Re
             let payload = stage.payload(48);
             stage.send_to(&receiver, &socket, &payload)
         })?;
+        // Who is reaped before the dequeue would be gone.
+        receiver.wait(1)?;
         stage.join(first)
     })?;
-    receiver.wait(1)?;
     stage.join(child)?;
     stage.stop(receiver)
 }

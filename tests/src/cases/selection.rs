@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Alone;
 use crate::{
     play::{play, this_program},
-    procfs::enter_cgroup,
+    procfs::{enter_cgroup, make_cgroup},
     receiver::Behaviour,
     shown::{Shown, SkippedRuns},
     stage::{Stage, datagram_socket},
@@ -59,6 +59,8 @@ pub fn two_senders(stage: &mut Stage) -> Result<()> {
     let mut children = Vec::new();
     for cgroup in ["first", "second/deeper"] {
         let cgroup = format!("{}/{cgroup}", stage.cgroup);
+        // An agent may be told of it before the child has entered it.
+        make_cgroup(&cgroup)?;
         children.push(stage.child(|stage| {
             enter_cgroup(&cgroup)?;
             stage.look_at_self()?;
