@@ -126,6 +126,7 @@ fn native(options: &[&str]) -> Result<ExitCode> {
     }
     settings.agent = fs::canonicalize(&settings.agent)
         .with_context(|| format!("no agent at {}", settings.agent.display()))?;
+    verify::allow_a_steered_clock();
     fs::create_dir(&root).with_context(|| format!("could not create {}", root.display()))?;
     let counts = Driver::new(settings).run();
     fs::remove_dir_all(&root).with_context(|| format!("could not remove {}", root.display()))?;

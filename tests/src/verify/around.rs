@@ -4,6 +4,7 @@
 use super::{
     Pair, Part, Problems,
     datagram::{check_process, name},
+    is_between,
     pairing::shown,
 };
 use crate::{
@@ -82,7 +83,7 @@ fn check_receipt(receipt: &Receipt, datagram: &Datagram, problems: &mut Problems
         problems.unless_equal("descriptors received", fds, receipt.fds);
     }
     match datagram.timing.dequeued_ns {
-        Some(time) if (receipt.before_ns..=receipt.after_ns).contains(&time) => {}
+        Some(time) if is_between(time, receipt.before_ns, receipt.after_ns) => {}
         other => problems.add(format!(
             "dequeued at {other:?}, not between {} and {}",
             receipt.before_ns, receipt.after_ns

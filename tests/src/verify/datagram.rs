@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Pair, Problems};
+use super::{Pair, Problems, is_between};
 use crate::{
     plan::Plan,
     play::SLICE,
@@ -303,7 +303,7 @@ fn check_timing(send: &Send, datagram: &Datagram, plan: Plan, problems: &mut Pro
     let timing = &datagram.timing;
     let mut within = |what: &str, time: Option<u64>, from: u64, to: u64| {
         if let Some(time) = time
-            && !(from..=to).contains(&time)
+            && !is_between(time, from, to)
         {
             problems.add(format!("{what} at {time}, not between {from} and {to}"));
         }

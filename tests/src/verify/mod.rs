@@ -11,6 +11,8 @@ mod pairing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::{
     plan::Plan,
     shown::{ConnectFailed, Datagram, Exit, ReceiverClosed, Shown},
@@ -30,6 +32,22 @@ pub struct Part<'a> {
     pub exits: Vec<&'a Exit>,
     /// Program runs that the kernel skipped, by the agent's own count, of all cases together.
     pub skipped_runs: u64,
+}
+
+/// By how much times of the two clocks may differ, see [`allow_a_steered_clock`].
+static STEERED_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Kernel programs tell the time by `ktime_get_mono_fast_ns`, which goes wrong by some microseconds
+/// when the clock is steered (kernel/time/timekeeping.c). Nobody steers a guest's clock; this
+/// machine's may be.
+pub fn allow_a_steered_clock() {
+    STEERED_NS.store(20_000, Ordering::Relaxed);
+}
+
+/// Whether a kernel program's time lies between two of `clock_gettime`.
+fn is_between(time_ns: u64, from_ns: u64, to_ns: u64) -> bool {
+    let apart_ns = STEERED_NS.load(Ordering::Relaxed);
+    (from_ns.saturating_sub(apart_ns)..=to_ns.saturating_add(apart_ns)).contains(&time_ns)
 }
 
 /// A datagram that was shown, with the call that it is.
