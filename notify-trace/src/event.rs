@@ -16,6 +16,7 @@ mod session;
 mod socket;
 mod unit_state;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::bytes::{Address, Blob};
@@ -57,6 +58,24 @@ pub enum Event {
     Loss(Loss),
     /// Last of every output: counts, loss included.
     Summary(Box<Summary>),
+}
+
+impl Event {
+    /// Its wall time.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        match self {
+            Self::Session(it) => it.time,
+            Self::Send(it) => it.time,
+            Self::Update(it) => it.time,
+            Self::ConnectFailed(it) => it.time,
+            Self::ReceiverClosed(it) => it.time,
+            Self::Exit(it) => it.time,
+            Self::Unit(it) => it.time,
+            Self::Loss(it) => it.time,
+            Self::Summary(it) => it.time,
+        }
+    }
 }
 
 #[expect(

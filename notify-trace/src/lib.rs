@@ -47,6 +47,8 @@ pub mod words;
 
 pub mod sink;
 
+pub mod store;
+
 pub mod tally;
 
 pub mod pipeline;

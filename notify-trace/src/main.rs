@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
-use notify_trace::cli::{doctor, replay, sockets, trace};
+use notify_trace::cli::{doctor, record, replay, sockets, trace};
 use notify_trace::escape;
 use notify_trace::probe::self_test;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Trace(args) => trace::run(&args),
+        Verb::Record(args) => record::run(&args),
         Verb::Show(args) => replay::show(&args),
         Verb::Explain(args) => replay::explain(&args),
         Verb::Doctor(args) => doctor::run(&args),

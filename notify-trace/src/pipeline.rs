@@ -48,6 +48,8 @@ pub struct Settings {
     pub view: ViewOptions,
     /// With conclusions between the events.
     pub explain: bool,
+    /// With what the service managers say of the units that send.
+    pub asks_managers: bool,
     /// Takes every record as it was read, one after the other.
     pub records: Option<Fresh>,
     /// Bytes of each CPU's ring.
@@ -98,7 +100,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
     let mut warnings = settings.warnings.clone();
     warnings.extend(loaded.warnings.iter().cloned());
     warnings.extend(findings.warnings);
-    if settings.explain {
+    if settings.asks_managers {
         warnings.extend(manager::trouble());
     }
     stages.emit(Event::Session(Box::new(session(
@@ -110,7 +112,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
     }
 
     let mut managers = settings
-        .explain
+        .asks_managers
         .then(Managers::start)
         .transpose()
         .context("cannot start the thread that asks the service managers")?;
@@ -195,6 +197,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
             }
         }
     }
+    stages.close();
     stages.into_result().map(|()| report)
 }
 

@@ -28,6 +28,12 @@ pub enum Verb {
     /// Attach, and print each datagram sent to a notify socket until told to stop.
     #[command(after_long_help = format!("{TRACE_EXAMPLES}\n\n{}", exit::TABLE))]
     Trace(Box<TraceArgs>),
+    /// Attach, and record every event in a file until told to stop.
+    ///
+    /// The file is SQLite, survives a crash at any moment, can be read while it grows, and holds any
+    /// number of sessions (docs/recording.md). Nothing is printed; show and explain read it.
+    #[command(after_long_help = format!("{RECORD_EXAMPLES}\n\n{}", exit::TABLE))]
+    Record(Box<RecordArgs>),
     /// Print a recording again, through any filter and in any form.
     #[command(after_long_help = format!("{SHOW_EXAMPLES}\n\n{}", exit::TABLE))]
     Show(Box<ShowArgs>),
@@ -80,6 +86,17 @@ Examples:
   notify-trace trace --redact STATUS,X_TOKEN --write boot.jsonl
       on the terminal and, as JSON Lines, in a file; two keys' values in neither";
 
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  notify-trace record boot.ntrec
+      everything, until Ctrl-C
+  notify-trace record /var/lib/notify-trace/host.ntrec --max-age 30d --max-size 1G
+      for ever, the last month of it, at most a gigabyte
+  notify-trace record update.ntrec --unit nginx -- systemctl restart nginx
+      one service, while a command runs
+  notify-trace record early.ntrec --from-boot
+      from an early unit, before the disk can be written";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   notify-trace show boot.jsonl
@@ -103,7 +120,8 @@ Examples:
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// JSON Lines of trace (--output json, or --write); - is the standard input
+    /// A recording of record, or JSON Lines of trace (--output json, or --write); - is the standard
+    /// input, for JSON Lines only
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
@@ -127,7 +145,8 @@ pub struct ShowArgs {
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// JSON Lines of trace (--output json, or --write); - is the standard input
+    /// A recording of record, or JSON Lines of trace (--output json, or --write); - is the standard
+    /// input, for JSON Lines only
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
@@ -153,9 +172,9 @@ Examples:
   notify-trace doctor --btf /boot/vmlinux.btf
       with type information from a file, as trace --btf would";
 
-/// Arguments of `trace`.
+/// What is captured: the arguments that `trace` and `record` share.
 #[derive(Debug, Args)]
-pub struct TraceArgs {
+pub struct CaptureArgs {
     /// Stop after this time, such as 30s, 5m, 500ms
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -191,11 +210,6 @@ pub struct TraceArgs {
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,
 
-    /// Ask the service managers about the units that send, and say between the lines why a
-    /// notification was lost and what proxies made of it
-    #[arg(long)]
-    pub explain: bool,
-
     /// End with exit code 5 if anything was lost
     #[arg(long)]
     pub fail_on_loss: bool,
@@ -221,13 +235,75 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub view: ViewArgs,
 
+    /// Trace until this command has ended
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Ask the service managers about the units that send, and say between the lines why a
+    /// notification was lost and what proxies made of it
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Record the same events in this file too (docs/recording.md), as the verb record does
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// How it is written.
     #[command(flatten)]
     pub output: OutputArgs,
 
-    /// Trace until this command has ended
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The recording: a new file, or one of notify-trace to be continued
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Delete the oldest events while the file has more bytes than this (K, M and G are understood)
+    #[arg(long, value_name = "BYTES", value_parser = parse_file_size)]
+    pub max_size: Option<u64>,
+
+    /// Delete events that are older than this, such as 24h or 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub max_age: Option<Duration>,
+
+    /// When events count as stored
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Full)]
+    pub durability: DurabilityArg,
+
+    /// Begin before the disk can be written: events wait in memory until the file can be made
+    #[arg(long)]
+    pub from_boot: bool,
+
+    /// Do not ask the service managers about the units that send: explain will know less
+    #[arg(long)]
+    pub no_facts: bool,
+
+    /// Print how many events are stored, whenever more are: what no crash takes away any more
+    #[arg(long)]
+    pub acknowledge: bool,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// When events count as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// When the disk has them: a power loss takes nothing away.
+    Full,
+    /// When the kernel has them: a power loss may take the last seconds.
+    Normal,
 }
 
 /// Arguments of `doctor`.
@@ -315,7 +391,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        other => return Err(format!("unknown unit {other:?}; use us, ms, s, m or h")),
+        "d" => 86_400.0,
+        other => return Err(format!("unknown unit {other:?}; use us, ms, s, m, h or d")),
     };
     let number: f64 = number
         .parse()
@@ -323,20 +400,36 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
 }
 
-/// A number of bytes: 65536, 64K, 1M.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, factor) = match text.strip_suffix(['K', 'k']) {
-        Some(number) => (number, 1 << 10),
-        None => match text.strip_suffix(['M', 'm']) {
-            Some(number) => (number, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    let bytes = number
+/// A number of bytes: 65536, 64K, 1M, 2G.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let (number, shift) = units
+        .into_iter()
+        .find_map(|(unit, shift)| {
+            let number = text.strip_suffix([unit, unit.to_ascii_lowercase()])?;
+            Some((number, shift))
+        })
+        .unwrap_or((text, 0));
+    number
         .parse::<u64>()
         .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(|| "it must be a number of bytes, such as 65536, 64K or 1M".to_owned())?;
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "it must be a number of bytes, such as 65536, 64K or 1M".to_owned())
+}
+
+/// How large a recording may get: there has to be room for some blocks.
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes >= 1 << 20 {
+        Ok(bytes)
+    } else {
+        Err("it must be 1M or more".to_owned())
+    }
+}
+
+/// Size of a ring.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
     if (4096..=1 << 30).contains(&bytes) {
         Ok(bytes)
     } else {
@@ -372,6 +465,8 @@ mod tests {
         assert!(parse_size("1").is_err());
         assert!(parse_size("99999999M").is_err());
         assert!(parse_size("99999999999999999999").is_err());
+        assert_eq!(parse_file_size("2g"), Ok(2 << 30));
+        assert!(parse_file_size("1K").is_err());
     }
 
     #[test]
@@ -382,6 +477,7 @@ mod tests {
             .chain(TRACE_EXAMPLES.lines())
             .chain(DOCTOR_EXAMPLES.lines())
             .chain(SOCKETS_EXAMPLES.lines())
+            .chain(RECORD_EXAMPLES.lines())
             .chain(SHOW_EXAMPLES.lines())
             .chain(EXPLAIN_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
@@ -404,7 +500,7 @@ mod tests {
         let Verb::Trace(args) = cli.verb else {
             panic!("another verb");
         };
-        assert_eq!(args.command, ["a", "-b"]);
+        assert_eq!(args.capture.command, ["a", "-b"]);
         assert_eq!(args.output.output, Format::Json);
     }
 }

@@ -4,6 +4,7 @@ pub mod args;
 pub mod doctor;
 pub mod exit;
 pub mod output;
+pub mod record;
 pub mod replay;
 pub mod sockets;
 pub mod trace;

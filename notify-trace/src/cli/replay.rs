@@ -5,14 +5,18 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
 
 use crate::cli::args::{ExplainArgs, ShowArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Format;
+use crate::escape::escape;
 use crate::recording::LeftOut;
-use crate::replay::{Replayed, replay};
+use crate::replay::replay;
 use crate::sink::Json;
 use crate::sink::explained::Explained;
+use crate::sink::text::Options;
+use crate::store::{Reader, SessionRow, is_store};
 
 /// Runs `show`.
 ///
@@ -20,13 +24,19 @@ use crate::sink::explained::Explained;
 /// If the recording can't be read or the output can't be written.
 pub fn show(args: &ShowArgs) -> Result<Exit> {
     let options = args.view.options()?;
-    let mut input = open(&args.file)?;
+    let source = Source::open(&args.file)?;
     let mut sink = args.output.open()?;
-    let replayed = replay(&mut input, &options, args.explain, sink.as_mut())
-        .with_context(|| format!("show {}", args.file.display()))?;
+    let context = || format!("show {}", shown(&args.file));
+    let mut verdicts = 0;
+    source.each(&mut |input, session| {
+        let replayed =
+            replay(input, &options, args.explain, sink.as_mut()).with_context(context)?;
+        verdicts += replayed.verdicts;
+        warn(replayed.left_out, session);
+        Ok(())
+    })?;
     drop(sink);
-    warn(replayed.left_out);
-    Ok(exit(args.fail_on_verdict, replayed))
+    Ok(exit(args.fail_on_verdict, verdicts))
 }
 
 /// Runs `explain`.
@@ -35,44 +45,135 @@ pub fn show(args: &ShowArgs) -> Result<Exit> {
 /// If the recording can't be read or the output can't be written.
 pub fn explain(args: &ExplainArgs) -> Result<Exit> {
     let options = args.view.options()?;
-    let mut input = open(&args.file)?;
-    let context = || format!("explain {}", args.file.display());
-    let replayed = match args.output.output {
-        Format::Json => {
-            let mut sink = OutcomesOnly(Json::new(BufWriter::new(io::stdout().lock())));
-            replay(&mut input, &options, true, &mut sink).with_context(context)?
-        }
-        Format::Text => {
-            let mut sink = Explained::default();
-            let result = replay(&mut input, &options, true, &mut sink).with_context(context);
-            // What was concluded before the trouble is worth as much.
-            let mut out = BufWriter::new(io::stdout().lock());
-            let printed = sink
-                .print(&mut out, &args.output.text())
-                .and_then(|()| out.flush());
-            match printed {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(error).context("cannot write the output");
-                }
-                _ => {}
+    let source = Source::open(&args.file)?;
+    let context = || format!("explain {}", shown(&args.file));
+    let mut verdicts = 0;
+    source.each(&mut |input, session| {
+        let replayed = match args.output.output {
+            Format::Json => {
+                let mut sink = OutcomesOnly(Json::new(BufWriter::new(io::stdout().lock())));
+                replay(input, &options, true, &mut sink).with_context(context)?
             }
-            result?
+            Format::Text => {
+                let mut sink = Explained::default();
+                let result = replay(input, &options, true, &mut sink).with_context(context);
+                // What was concluded before the trouble is worth as much.
+                print(&sink, session, &args.output.text())?;
+                result?
+            }
+        };
+        verdicts += replayed.verdicts;
+        warn(replayed.left_out, session);
+        Ok(())
+    })?;
+    Ok(exit(args.fail_on_verdict, verdicts))
+}
+
+/// Prints what was concluded; of which session, where there are several.
+fn print(sink: &Explained, session: Option<&Session>, options: &Options) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = session
+        .filter(|session| session.of > 1)
+        .map_or(Ok(()), |session| {
+            let lead = if session.number > 1 { "\n" } else { "" };
+            writeln!(out, "{lead}{}:", session.describe(&options.zone))
+        })
+        .and_then(|()| sink.print(&mut out, options))
+        .and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the output")
         }
-    };
-    warn(replayed.left_out);
-    Ok(exit(args.fail_on_verdict, replayed))
-}
-
-/// A file, or the standard input for `-`.
-fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
+        _ => Ok(()),
     }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(Box::new(BufReader::new(file)))
 }
 
-fn warn(left_out: LeftOut) {
+/// What is done with a session's lines.
+type Step<'a> = dyn FnMut(&mut dyn BufRead, Option<&Session>) -> Result<()> + 'a;
+
+/// Where events come from.
+enum Source {
+    /// JSON Lines.
+    Lines(Box<dyn BufRead>),
+    /// A recording.
+    Store(Reader),
+}
+
+/// A session of a recording, among others.
+struct Session {
+    row: SessionRow,
+    number: usize,
+    of: usize,
+}
+
+impl Session {
+    fn describe(&self, zone: &TimeZone) -> String {
+        let began = self.row.began.to_zoned(zone.clone());
+        format!(
+            "session {} of {}, on {} since {}",
+            self.number,
+            self.of,
+            escape(self.row.host.as_bytes()),
+            began.strftime("%Y-%m-%d %H:%M:%S %:z")
+        )
+    }
+}
+
+impl Source {
+    /// A file of either kind, or the standard input for `-`.
+    fn open(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Lines(Box::new(io::stdin().lock())));
+        }
+        let context = || format!("cannot open {}", shown(path));
+        if is_store(path).with_context(context)? {
+            return Ok(Self::Store(Reader::open(path)?));
+        }
+        let file = File::open(path).with_context(context)?;
+        Ok(Self::Lines(Box::new(BufReader::new(file))))
+    }
+
+    /// Gives each session's lines to `step`; JSON Lines count as one.
+    fn each(self, step: &mut Step<'_>) -> Result<()> {
+        let reader = match self {
+            Self::Lines(mut lines) => return step(&mut lines, None),
+            Self::Store(reader) => reader,
+        };
+        let rows = reader.sessions()?;
+        let of = rows.len();
+        for (index, row) in rows.into_iter().enumerate() {
+            let session = Session {
+                row,
+                number: index + 1,
+                of,
+            };
+            step(&mut reader.lines(&session.row), Some(&session))?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes()).to_string()
+}
+
+fn warn(left_out: LeftOut, session: Option<&Session>) {
+    if let Some(session) = session {
+        let row = &session.row;
+        if row.deleted > 0 {
+            eprintln!(
+                "notify-trace: session {}: the oldest {} of {} events were deleted, by the limits \
+                 that it was recorded with",
+                session.number, row.deleted, row.stored
+            );
+        }
+        if row.dropped > 0 {
+            eprintln!(
+                "notify-trace: session {}: {} events are missing: the disk did not take them in time",
+                session.number, row.dropped
+            );
+        }
+    }
     if left_out.is_cut_off {
         eprintln!("notify-trace: the last line was cut off and is left out");
     } else if left_out.is_open {
@@ -86,8 +187,8 @@ fn warn(left_out: LeftOut) {
     }
 }
 
-const fn exit(fail_on_verdict: bool, replayed: Replayed) -> Exit {
-    if fail_on_verdict && replayed.verdicts > 0 {
+const fn exit(fail_on_verdict: bool, verdicts: u64) -> Exit {
+    if fail_on_verdict && verdicts > 0 {
         Exit::Verdict
     } else {
         Exit::Success

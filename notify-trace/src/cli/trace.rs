@@ -9,35 +9,50 @@ use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::cli::args::TraceArgs;
+use crate::cli::args::{CaptureArgs, TraceArgs};
 use crate::cli::exit::Exit;
 use crate::enrich::cgroup;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
 use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
+use crate::sink::Sink;
 use crate::sink::file::create;
+use crate::sink::tee::Tee;
 use crate::sockets::environment;
+use crate::store::{self, Store};
 
 /// Runs the verb.
 ///
 /// # Errors
 /// If tracing can't begin or the output can't be written.
 pub fn run(args: &TraceArgs) -> Result<Exit> {
-    let settings = settings(args)?;
+    let mut settings = settings(&args.capture)?;
+    settings.explain = args.explain;
+    settings.asks_managers = args.explain;
     let mut sink = args.output.open()?;
+    if let Some(path) = &args.record {
+        let store = Store::open(path, store::Options::default())
+            .with_context(|| format!("--record {}", path.display()))?;
+        sink = Box::new(Tee::new(sink, Box::new(store)));
+    }
+    let report = capture(settings, sink.as_mut())?;
+    Ok(exit(&args.capture, &report))
+}
+
+/// Captures until the end has come.
+pub(super) fn capture(settings: Settings, sink: &mut dyn Sink) -> Result<Report> {
     let stop = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .context("cannot start the event loop")?;
-    let report = runtime.block_on(pipeline::run(settings, sink.as_mut(), stop))?;
-    Ok(exit(args, &report))
+    runtime.block_on(pipeline::run(settings, sink, stop))
 }
 
 /// Turns what the user typed into what to do; opens nothing.
-fn settings(args: &TraceArgs) -> Result<Settings> {
+pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
     pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE))?;
     let mut rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
     let mut warnings = if args.only_socket.is_empty() {
@@ -68,7 +83,8 @@ fn settings(args: &TraceArgs) -> Result<Settings> {
         },
         rules,
         view: args.view.options()?,
-        explain: args.explain,
+        explain: false,
+        asks_managers: false,
         records: args
             .save_records
             .as_deref()
@@ -163,7 +179,8 @@ fn listen_for_signals() -> Result<pipeline::Stop> {
     Ok(receiver)
 }
 
-fn exit(args: &TraceArgs, report: &Report) -> Exit {
+/// How the program ends after a capture.
+pub(super) fn exit(args: &CaptureArgs, report: &Report) -> Exit {
     let command = report.command.map_or(0, command_code);
     if command != 0 {
         Exit::Command(command)

@@ -230,6 +230,13 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// Waits until everything is where it should be.
+    pub(super) fn close(&mut self) {
+        if let Err(error) = self.sink.finish() {
+            self.failed.get_or_insert(error);
+        }
+    }
+
     /// Whether nothing more is to be written.
     pub(super) fn is_ended(&self) -> bool {
         self.failed.is_some()

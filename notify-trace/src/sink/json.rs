@@ -69,16 +69,24 @@ impl Formatter for Harmless {
 /// If the output can't be written.
 pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut line = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut line, Harmless))?;
-    line.push(b'\n');
+    push_line(&mut line, value)?;
     out.write_all(&line)
+}
+
+/// Adds one value as a line of its own.
+///
+/// # Errors
+/// If it can't be written as JSON; no event is such.
+pub fn push_line(lines: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(&mut *lines, Harmless))?;
+    lines.push(b'\n');
+    Ok(())
 }
 
 impl<W: Write> Json<W> {
     fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
         self.line.clear();
-        value.serialize(&mut Serializer::with_formatter(&mut self.line, Harmless))?;
-        self.line.push(b'\n');
+        push_line(&mut self.line, value)?;
         self.out.write_all(&self.line)
     }
 }

@@ -38,6 +38,15 @@ pub trait Sink {
         Ok(())
     }
 
+    /// No event will come any more: returns when all is where it should be.
+    ///
+    /// # Errors
+    ///
+    /// If something of it can't be written.
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
     /// Lets go of what is buffered.
     ///
     /// # Errors

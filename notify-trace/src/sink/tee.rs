@@ -59,6 +59,10 @@ impl Sink for Tee<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.both(|sink| sink.flush())
     }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.both(|sink| sink.finish())
+    }
 }
 
 #[cfg(test)]

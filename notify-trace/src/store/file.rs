@@ -1,0 +1,403 @@
+//! The file of a recording: opened or made, written in transactions, kept within its limits.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+
+use super::block::Block;
+use super::error::StoreError;
+use super::queue::Chunk;
+use super::{APPLICATION_ID, SCHEMA_VERSION};
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// What a recording may be read by: its owner.
+const FILE_MODE: u32 = 0o600;
+
+/// How long another writer of the same file is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most blocks that are deleted in one transaction.
+const DELETED_AT_ONCE: i64 = 256;
+
+/// When a transaction counts as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When the disk has it: not even a power loss takes it away (`synchronous=FULL`).
+    #[default]
+    Full,
+    /// When the kernel has it: a power loss may take away the last seconds, and leaves the rest whole
+    /// (`synchronous=NORMAL`).
+    Normal,
+}
+
+/// What is deleted, oldest first. `None`: nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that the file may have, but for what a transaction adds.
+    pub size_bytes: Option<u64>,
+    /// How old events may get.
+    pub age: Option<Duration>,
+}
+
+/// What is known of a session when it begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) host: String,
+    pub(super) boot_id: Option<String>,
+    pub(super) kernel: String,
+    pub(super) tool_version: String,
+    pub(super) began_us: i64,
+    pub(super) began_ns: i64,
+    /// The event, a line of JSON.
+    pub(super) event: String,
+}
+
+/// A recording that is written.
+#[derive(Debug)]
+pub(super) struct RecordingFile {
+    path: PathBuf,
+    connection: Connection,
+    limits: Limits,
+    session: Option<i64>,
+    /// The last block, which has room: its id, once it is stored.
+    open: (Option<i64>, Block),
+    stored: u64,
+}
+
+impl RecordingFile {
+    /// Opens a recording, or makes one.
+    pub(super) fn open(
+        path: &Path,
+        durability: Durability,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
+        let trouble = |source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = own(path).map_err(trouble)?;
+        let failed = |what| {
+            move |source: rusqlite::Error| StoreError::Sqlite {
+                path: path.to_owned(),
+                what,
+                source,
+            }
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection =
+            Connection::open_with_flags(path, flags).map_err(failed("open what is"))?;
+        connection
+            .busy_timeout(PATIENCE)
+            .map_err(failed("wait for other writers"))?;
+        match version(&connection) {
+            Ok(None) => make(&mut connection).map_err(failed("make the tables"))?,
+            Ok(Some(SCHEMA_VERSION)) => {}
+            Ok(Some(version)) if version > SCHEMA_VERSION => {
+                return Err(StoreError::TooNew {
+                    path: path.to_owned(),
+                    version,
+                });
+            }
+            Ok(Some(_)) => {
+                return Err(StoreError::NotARecording {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+                return Err(StoreError::NotARecording {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(failed("read what is")(error)),
+        }
+        // Nobody else's eyes; what isn't ours was left as it is.
+        file.set_permissions(Permissions::from_mode(FILE_MODE))
+            .map_err(trouble)?;
+        let synchronous = match durability {
+            Durability::Full => "FULL",
+            Durability::Normal => "NORMAL",
+        };
+        connection
+            .pragma_update(None, "synchronous", synchronous)
+            .map_err(failed("set the durability"))?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            limits,
+            session: None,
+            open: (None, Block::default()),
+            stored: 0,
+        })
+    }
+
+    /// Stores all of a chunk, or nothing. How many events are stored, all in all.
+    pub(super) fn store(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+        let before = (self.session, self.open.0, self.open.1.lines.len());
+        let kept = (
+            self.open.1.events,
+            self.open.1.first_us,
+            self.open.1.last_us,
+        );
+        match self.try_store(chunk) {
+            Ok(()) => {
+                self.stored += chunk.events;
+                Ok(self.stored)
+            }
+            Err(source) => {
+                // As it was: the file has not changed either. A block that was begun anew is read
+                // again from the file, by beginning another one.
+                self.session = before.0;
+                if self.open.0 == before.1 && before.1.is_some() {
+                    self.open.1.lines.truncate(before.2);
+                    (
+                        self.open.1.events,
+                        self.open.1.first_us,
+                        self.open.1.last_us,
+                    ) = kept;
+                } else {
+                    self.open = (None, Block::default());
+                }
+                Err(self.failed("store events")(source))
+            }
+        }
+    }
+
+    fn try_store(&mut self, chunk: &Chunk) -> rusqlite::Result<()> {
+        let Self {
+            connection,
+            session,
+            open,
+            ..
+        } = self;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(begun) = &chunk.begins {
+            *open = (None, Block::default());
+            *session = Some(begin(&transaction, begun)?);
+        }
+        if let Some(session) = *session {
+            for line in chunk.lines.split_inclusive(|byte| *byte == b'\n') {
+                if open.1.is_full_for(line.len()) {
+                    put(&transaction, session, open)?;
+                    *open = (None, Block::default());
+                }
+                open.1.push(line, chunk.first_us, chunk.last_us);
+            }
+            if chunk.events > 0 {
+                put(&transaction, session, open)?;
+            }
+            transaction
+                .prepare_cached(
+                    "UPDATE session SET stored = stored + ?2, dropped = dropped + ?3, \
+                     is_complete = max(is_complete, ?4) WHERE id = ?1",
+                )?
+                .execute(params![
+                    session,
+                    signed(chunk.events),
+                    signed(chunk.dropped),
+                    chunk.is_last
+                ])?;
+        }
+        transaction.commit()
+    }
+
+    /// Deletes what is too old, and the oldest while the file is too large.
+    pub(super) fn prune(&mut self, now_us: i64) -> Result<(), StoreError> {
+        self.try_prune(now_us)
+            .map_err(|source| self.failed("delete old events")(source))
+    }
+
+    fn try_prune(&mut self, now_us: i64) -> rusqlite::Result<()> {
+        let mut is_changed = false;
+        if let Some(age) = self.limits.age {
+            let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+            let before_us = now_us.saturating_sub(age_us);
+            is_changed |= self.delete(before_us, DELETED_AT_ONCE)? > 0;
+        }
+        if let Some(size_bytes) = self.limits.size_bytes {
+            while self.used_bytes()? > size_bytes {
+                // A sixteenth at once, so that not every transaction deletes something.
+                let blocks: i64 =
+                    self.connection
+                        .query_row("SELECT count(*) FROM block", [], |row| row.get(0))?;
+                if self.delete(i64::MAX, (blocks / 16).max(1))? == 0 {
+                    break;
+                }
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.connection.execute_batch("PRAGMA incremental_vacuum")?;
+        }
+        Ok(())
+    }
+
+    /// Deletes blocks, oldest first, of before that time; never the open one.
+    fn delete(&mut self, before_us: i64, most: i64) -> rusqlite::Result<usize> {
+        let open = self.open.0.unwrap_or(-1);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let doomed: Vec<(i64, i64, i64)> = transaction
+            .prepare_cached(
+                "SELECT id, session, events FROM block WHERE last_us < ?1 AND id <> ?2 \
+                 ORDER BY id LIMIT ?3",
+            )?
+            .query_map(params![before_us, open, most], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for (id, session, events) in &doomed {
+            transaction
+                .prepare_cached("UPDATE session SET deleted = deleted + ?2 WHERE id = ?1")?
+                .execute([session, events])?;
+            transaction
+                .prepare_cached("DELETE FROM block WHERE id = ?1")?
+                .execute([id])?;
+        }
+        transaction.commit()?;
+        Ok(doomed.len())
+    }
+
+    /// Bytes of the file that hold something.
+    fn used_bytes(&self) -> rusqlite::Result<u64> {
+        let pragma = |name: &str| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+        };
+        let pages = pragma("page_count")? - pragma("freelist_count")?;
+        Ok(u64::try_from(pages * pragma("page_size")?).unwrap_or(0))
+    }
+
+    /// As if the disk had room for so many pages only.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: Option<u32>) {
+        self.connection
+            .pragma_update_and_check(
+                None,
+                "max_page_count",
+                pages.unwrap_or(u32::MAX >> 1),
+                |_| Ok(()),
+            )
+            .expect("a pragma");
+    }
+
+    fn failed(&self, what: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| StoreError::Sqlite {
+            path: path.clone(),
+            what,
+            source,
+        }
+    }
+}
+
+/// The version of a recording; `None`: the file is empty.
+///
+/// # Errors
+/// If it can't be read; [`rusqlite::ErrorCode::NotADatabase`] if it is something else.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+    let (application, version): (i64, i64) = (number("application_id")?, number("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        Ok(Some(version))
+    } else if application == 0 && tables == 0 {
+        Ok(None)
+    } else {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+        Err(rusqlite::Error::SqliteFailure(code, None))
+    }
+}
+
+/// Makes the tables of an empty file.
+fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Before the first table: so that what is deleted makes the file smaller.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another one may have been quicker.
+    if version(&transaction)?.is_none() {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()
+}
+
+fn begin(transaction: &Transaction<'_>, begun: &Begun) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO session (host, boot_id, kernel, tool_version, began_us, began_ns, event) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .insert(params![
+            begun.host,
+            begun.boot_id,
+            begun.kernel,
+            begun.tool_version,
+            begun.began_us,
+            begun.began_ns,
+            begun.event
+        ])
+}
+
+/// Writes a block, or what it has become.
+fn put(
+    transaction: &Transaction<'_>,
+    session: i64,
+    (id, block): &mut (Option<i64>, Block),
+) -> rusqlite::Result<()> {
+    let data = block
+        .compressed()
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let values = params![
+        *id,
+        session,
+        signed(block.events),
+        block.first_us,
+        block.last_us,
+        i64::try_from(block.lines.len()).unwrap_or(i64::MAX),
+        data
+    ];
+    let written = transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO block (id, session, events, first_us, last_us, bytes, data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .insert(values)?;
+    *id = Some(written);
+    Ok(())
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Makes the file, if there is none; it has to be ours.
+fn own(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
+    }
+    if about.uid() != rustix::process::geteuid().as_raw() {
+        let why = "it belongs to another user, who could read what is written to it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(file)
+}

@@ -1,0 +1,206 @@
+//! Events that wait to be stored, bounded: whoever brings them never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::file::Begun;
+
+/// How long events are gathered before they are stored together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// So many bytes are stored at once, however soon they came.
+const GATHER_BYTES: usize = 1 << 20;
+
+/// Lines of one session, to be stored together.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// They are the first of this session.
+    pub(super) begins: Option<Box<Begun>>,
+    pub(super) lines: Vec<u8>,
+    pub(super) events: u64,
+    pub(super) first_us: i64,
+    pub(super) last_us: i64,
+    /// The last of them is the summary.
+    pub(super) is_last: bool,
+    /// Events that came before, or between, and had no room.
+    pub(super) dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    /// Bytes that were taken and are not stored yet.
+    taken_bytes: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
+    dropped: u64,
+    dropped_in_all: u64,
+    is_closed: bool,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    limit_bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            limit_bytes,
+        }
+    }
+
+    /// What comes now is of another session.
+    pub(super) fn begin(&self, begun: Begun) {
+        let mut state = self.lock();
+        state.chunks.push_back(Chunk {
+            begins: Some(Box::new(begun)),
+            ..Chunk::default()
+        });
+        state.since.get_or_insert_with(Instant::now);
+        self.changed.notify_one();
+    }
+
+    /// Adds a line, or counts it as dropped.
+    pub(super) fn push(&self, line: &[u8], time_us: i64, is_last: bool) {
+        let mut state = self.lock();
+        if state.bytes + state.taken_bytes + line.len() > self.limit_bytes {
+            state.dropped += 1;
+            state.dropped_in_all += 1;
+            return;
+        }
+        state.bytes += line.len();
+        let is_first = state.since.is_none();
+        if is_first {
+            state.since = Some(Instant::now());
+        }
+        if state.chunks.is_empty() {
+            state.chunks.push_back(Chunk::default());
+        }
+        if let Some(chunk) = state.chunks.back_mut() {
+            if chunk.events == 0 {
+                (chunk.first_us, chunk.last_us) = (time_us, time_us);
+            }
+            chunk.first_us = chunk.first_us.min(time_us);
+            chunk.last_us = chunk.last_us.max(time_us);
+            chunk.lines.extend_from_slice(line);
+            chunk.events += 1;
+            chunk.is_last = is_last;
+        }
+        if is_first || state.bytes >= GATHER_BYTES {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Nothing will come any more.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Events that had no room, from the beginning.
+    pub(super) fn dropped_in_all(&self) -> u64 {
+        self.lock().dropped_in_all
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Events that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.lock().chunks.iter().map(|chunk| chunk.events).sum()
+    }
+
+    /// What is to be stored next; `None` when all is stored and nothing will come.
+    pub(super) fn take(&self) -> Option<Chunk> {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let due = state.since.map(|since| since + GATHER);
+            let is_due =
+                state.is_closed || state.bytes >= GATHER_BYTES || due.is_some_and(|due| due <= now);
+            if is_due && let Some(mut chunk) = state.chunks.pop_front() {
+                state.bytes -= chunk.lines.len();
+                state.taken_bytes = chunk.lines.len();
+                chunk.dropped = std::mem::take(&mut state.dropped);
+                if state.chunks.is_empty() {
+                    state.since = None;
+                }
+                return Some(chunk);
+            }
+            if state.is_closed {
+                // Dropped ones that nothing followed.
+                let dropped = std::mem::take(&mut state.dropped);
+                return (dropped > 0).then(|| Chunk {
+                    dropped,
+                    ..Chunk::default()
+                });
+            }
+            state = match due {
+                Some(due) => {
+                    let wait = due.saturating_duration_since(now);
+                    let result = self.changed.wait_timeout(state, wait);
+                    result.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// What was taken last is stored.
+    pub(super) fn done(&self) {
+        self.lock().taken_bytes = 0;
+    }
+
+    /// Waits for a while, shorter if the queue is closed.
+    pub(super) fn pause(&self, time: Duration) {
+        let state = self.lock();
+        let result = self
+            .changed
+            .wait_timeout_while(state, time, |state| !state.is_closed);
+        drop(result.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked left numbers and lines, which are whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let queue = Queue::new(10);
+        queue.push(b"12345\n", 1, false);
+        queue.push(b"12345\n", 2, false);
+        queue.push(b"123\n", 3, false);
+        queue.close();
+        let chunk = queue.take().expect("two lines");
+        assert_eq!((chunk.events, chunk.dropped), (2, 1));
+        assert_eq!((chunk.first_us, chunk.last_us), (1, 3));
+        assert!(queue.take().is_none());
+    }
+
+    #[test]
+    fn dropped_events_are_told_even_if_nothing_follows() {
+        let queue = Queue::new(0);
+        queue.push(b"1\n", 1, false);
+        queue.close();
+        assert_eq!(queue.take().expect("a count").dropped, 1);
+        assert!(queue.take().is_none());
+    }
+}

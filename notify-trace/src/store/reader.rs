@@ -1,0 +1,214 @@
+//! Recordings, read back, while they are written too: the lines of a session, one block after the other.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use super::SCHEMA_VERSION;
+use super::block::decompressed;
+use super::error::StoreError;
+use super::file::version;
+
+/// How each SQLite file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Whether the file is one of SQLite's.
+///
+/// # Errors
+/// If it can't be read.
+pub fn is_store(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut begin = [0; MAGIC.len()];
+    match file.read_exact(&mut begin) {
+        Ok(()) => Ok(begin == *MAGIC),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A session of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its number in this recording.
+    pub id: i64,
+    /// The traced host.
+    pub host: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// Events that were stored, but for the session event.
+    pub stored: u64,
+    /// Those of them that a limit has deleted since.
+    pub deleted: u64,
+    /// Events that could not be stored in time.
+    pub dropped: u64,
+    /// It has its summary.
+    pub is_complete: bool,
+    /// The session event.
+    event: String,
+}
+
+/// A recording.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// If it can't be read, is something else, or is of a newer version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Sqlite {
+            path: path.to_owned(),
+            what: "read what is",
+            source,
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        match version(&connection) {
+            Ok(Some(SCHEMA_VERSION)) => {}
+            Ok(Some(version)) if version > SCHEMA_VERSION => {
+                return Err(StoreError::TooNew {
+                    path: path.to_owned(),
+                    version,
+                });
+            }
+            Ok(_) => {
+                return Err(StoreError::NotARecording {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+                return Err(StoreError::NotARecording {
+                    path: path.to_owned(),
+                });
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+        })
+    }
+
+    /// The sessions, the oldest first.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
+        let read = || {
+            self.connection
+                .prepare(
+                    "SELECT id, stored, deleted, dropped, is_complete, event, host, began_us \
+                     FROM session ORDER BY id",
+                )?
+                .query_map([], |row| {
+                    let count = |column| {
+                        row.get::<_, i64>(column)
+                            .map(|count| u64::try_from(count).unwrap_or(0))
+                    };
+                    Ok(SessionRow {
+                        id: row.get(0)?,
+                        stored: count(1)?,
+                        deleted: count(2)?,
+                        dropped: count(3)?,
+                        is_complete: row.get(4)?,
+                        event: row.get(5)?,
+                        host: row.get(6)?,
+                        began: Timestamp::from_microsecond(row.get(7)?).unwrap_or_default(),
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| StoreError::Sqlite {
+            path: self.path.clone(),
+            what: "read the sessions",
+            source,
+        })
+    }
+
+    /// The events of a session, as JSON Lines.
+    #[must_use]
+    pub fn lines<'a>(&'a self, session: &SessionRow) -> impl BufRead + use<'a> {
+        let mut first = session.event.clone().into_bytes();
+        first.push(b'\n');
+        BufReader::new(Lines {
+            connection: &self.connection,
+            session: session.id,
+            block: 0,
+            lines: first,
+            at: 0,
+        })
+    }
+}
+
+/// The lines of a session.
+struct Lines<'a> {
+    connection: &'a Connection,
+    session: i64,
+    /// The block that was read last.
+    block: i64,
+    lines: Vec<u8>,
+    at: usize,
+}
+
+impl Lines<'_> {
+    /// The next block, if there is one.
+    fn next(&mut self) -> io::Result<bool> {
+        let row: Option<(i64, i64, Vec<u8>)> = self
+            .connection
+            .prepare_cached(
+                "SELECT id, bytes, data FROM block WHERE session = ?1 AND id > ?2 \
+                 ORDER BY id LIMIT 1",
+            )
+            .and_then(|mut query| {
+                query
+                    .query_row([self.session, self.block], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })
+                    .optional()
+            })
+            .map_err(|error| damaged(self.block, error))?;
+        let Some((id, bytes, data)) = row else {
+            return Ok(false);
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        self.lines = decompressed(&data, bytes).map_err(|error| damaged(id, error))?;
+        self.at = 0;
+        self.block = id;
+        Ok(true)
+    }
+}
+
+fn damaged(block: i64, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!(
+            "the file is damaged behind block {block}: {error}; what was read before is whole \
+             (sqlite3's .recover may save more)"
+        ),
+    )
+}
+
+impl Read for Lines<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.lines.len() {
+            if !self.next()? {
+                return Ok(0);
+            }
+        }
+        let length = buffer.len().min(self.lines.len() - self.at);
+        buffer[..length].copy_from_slice(&self.lines[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}

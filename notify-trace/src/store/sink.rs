@@ -1,0 +1,129 @@
+//! The sink that records: never waits, and says at the end whether all was stored.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result};
+
+use super::error::StoreError;
+use super::file::{Begun, Durability, Limits, RecordingFile};
+use super::queue::Queue;
+use super::writer::Writer;
+use crate::event::Event;
+use crate::sink::{Sink, json};
+
+/// Most bytes of lines that wait to be stored; some 100,000 events.
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// How to record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// When something counts as stored.
+    pub durability: Durability,
+    /// What is deleted.
+    pub limits: Limits,
+    /// The file need not be there, nor its disk writable, at the beginning.
+    pub waits_for_disk: bool,
+    /// Called with the number of events that are stored, whenever it has grown.
+    pub acknowledge: Option<fn(u64)>,
+}
+
+/// Records.
+#[derive(Debug)]
+pub struct Store {
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<Result<u64, StoreError>>>,
+    line: Vec<u8>,
+    stored: u64,
+}
+
+impl Store {
+    /// Opens a recording, or makes one, and begins to write.
+    ///
+    /// # Errors
+    /// If it can't be opened, is something else, or is somebody else's.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        let open = || RecordingFile::open(path, options.durability, options.limits);
+        let file = match open() {
+            Ok(file) => Some(file),
+            Err(StoreError::Io { .. } | StoreError::Sqlite { .. }) if options.waits_for_disk => {
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let queue = Arc::new(Queue::new(QUEUE_BYTES));
+        let writer = Writer {
+            path: path.to_owned(),
+            options,
+            queue: Arc::clone(&queue),
+            file,
+        };
+        let writer = std::thread::Builder::new()
+            .name("recording".to_owned())
+            .spawn(move || writer.run())
+            .context("cannot start the thread that records")?;
+        Ok(Self {
+            queue,
+            writer: Some(writer),
+            line: Vec::new(),
+            stored: 0,
+        })
+    }
+
+    /// Events that are stored: known when all is.
+    #[must_use]
+    pub const fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Events that had no room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped_in_all()
+    }
+}
+
+impl Sink for Store {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.line.clear();
+        json::push_line(&mut self.line, event)?;
+        if let Event::Session(session) = event {
+            self.queue.begin(Begun {
+                host: session.host.clone(),
+                boot_id: session.boot_id.clone(),
+                kernel: session.kernel.clone(),
+                tool_version: session.tool_version.clone(),
+                began_us: session.time.as_microsecond(),
+                began_ns: i64::try_from(session.monotonic_ns).unwrap_or(i64::MAX),
+                event: String::from_utf8_lossy(self.line.trim_ascii_end()).into_owned(),
+            });
+        } else {
+            let is_last = matches!(event, Event::Summary(_));
+            self.queue
+                .push(&self.line, event.time().as_microsecond(), is_last);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.queue.close();
+        match self.writer.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(Ok(stored))) => {
+                self.stored = stored;
+                Ok(())
+            }
+            Some(Ok(Err(error))) => Err(io::Error::other(error)),
+            Some(Err(_)) => Err(io::Error::other("the thread that records ended early")),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know of it has called `finish`.
+        let _ = self.finish();
+    }
+}

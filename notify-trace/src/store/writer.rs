@@ -1,0 +1,113 @@
+//! The thread that stores: takes chunks from the queue, tries again when the disk doesn't take them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::error::StoreError;
+use super::file::RecordingFile;
+use super::queue::{Chunk, Queue};
+use super::sink::Options;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long the last events are tried to be stored, when the trace has ended.
+const LAST_TRIES: Duration = Duration::from_secs(5);
+
+/// How often what is too old, or too much, is looked for.
+const PRUNE: Duration = Duration::from_secs(10);
+
+/// Stores.
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) options: Options,
+    pub(super) queue: Arc<Queue>,
+    /// `None`: it is opened when it can be.
+    pub(super) file: Option<RecordingFile>,
+}
+
+impl Writer {
+    /// Until the queue is closed and all is stored. How many events were.
+    pub(super) fn run(mut self) -> Result<u64, StoreError> {
+        let mut stored = 0;
+        let mut pruned = Instant::now();
+        while let Some(chunk) = self.queue.take() {
+            stored = self.insist(&chunk)?;
+            self.queue.done();
+            if let Some(acknowledge) = self.options.acknowledge
+                && chunk.events > 0
+            {
+                acknowledge(stored);
+            }
+            if pruned.elapsed() >= PRUNE || self.queue.is_closed() {
+                pruned = Instant::now();
+                let now_us = Timestamp::now().as_microsecond();
+                if let Some(file) = &mut self.file
+                    && let Err(error) = file.prune(now_us)
+                {
+                    // What is new is stored all the same; it is tried again.
+                    complain(&error, "");
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Tries until it is stored, or the end has come.
+    fn insist(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+        let mut is_told = false;
+        let mut closed: Option<Instant> = None;
+        loop {
+            let error = match self.store(chunk) {
+                Ok(stored) => {
+                    if is_told {
+                        eprintln!("notify-trace: the recording goes on: what waited is stored");
+                    }
+                    return Ok(stored);
+                }
+                Err(error) => error,
+            };
+            if self.queue.is_closed() {
+                let since = closed.get_or_insert_with(Instant::now);
+                if since.elapsed() > LAST_TRIES {
+                    return Err(StoreError::Unstored {
+                        events: chunk.events + self.queue.waiting(),
+                        source: Box::new(error),
+                    });
+                }
+                std::thread::sleep(PAUSE);
+            } else {
+                // Before the disk can be written that is no trouble, but what was asked for.
+                if !is_told && (self.file.is_some() || !self.options.waits_for_disk) {
+                    is_told = true;
+                    complain(&error, "; events wait in memory until it can be done");
+                }
+                self.queue.pause(PAUSE);
+            }
+        }
+    }
+
+    fn store(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(RecordingFile::open(
+                &self.path,
+                self.options.durability,
+                self.options.limits,
+            )?),
+        };
+        file.store(chunk)
+    }
+}
+
+fn complain(error: &StoreError, then: &str) {
+    use std::error::Error as _;
+
+    let because = error
+        .source()
+        .map_or_else(String::new, |source| format!(" ({source})"));
+    eprintln!("notify-trace: {error}{because}{then}");
+}
