@@ -30,7 +30,7 @@ pub enum Verb {
     Trace(Box<TraceArgs>),
     /// Attach, and record every event in a file until told to stop.
     ///
-    /// The file is SQLite, survives a crash at any moment, can be read while it grows, and holds any
+    /// The file is SQLite, survives kill -9 at any moment, can be read while it grows, and holds any
     /// number of sessions (docs/recording.md). Nothing is printed; show and explain read it.
     #[command(after_long_help = format!("{RECORD_EXAMPLES}\n\n{}", exit::TABLE))]
     Record(Box<RecordArgs>),

@@ -94,26 +94,8 @@ impl RecordingFile {
         connection
             .busy_timeout(PATIENCE)
             .map_err(failed("wait for other writers"))?;
-        match version(&connection) {
-            Ok(None) => make(&mut connection).map_err(failed("make the tables"))?,
-            Ok(Some(SCHEMA_VERSION)) => {}
-            Ok(Some(version)) if version > SCHEMA_VERSION => {
-                return Err(StoreError::TooNew {
-                    path: path.to_owned(),
-                    version,
-                });
-            }
-            Ok(Some(_)) => {
-                return Err(StoreError::NotARecording {
-                    path: path.to_owned(),
-                });
-            }
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-                return Err(StoreError::NotARecording {
-                    path: path.to_owned(),
-                });
-            }
-            Err(error) => return Err(failed("read what is")(error)),
+        if is_empty(&connection, path)? {
+            make(&mut connection).map_err(failed("make the tables"))?;
         }
         // Nobody else's eyes; what isn't ours was left as it is.
         file.set_permissions(Permissions::from_mode(FILE_MODE))
@@ -296,11 +278,33 @@ impl RecordingFile {
     }
 }
 
+/// Whether a file is still empty; else it is a recording that this version knows.
+///
+/// # Errors
+/// If it is something else, is of a newer version, or can't be read.
+pub(super) fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let path = path.to_owned();
+    match version(connection) {
+        Ok(None) => Ok(true),
+        Ok(Some(SCHEMA_VERSION)) => Ok(false),
+        Ok(Some(version)) if version > SCHEMA_VERSION => Err(StoreError::TooNew { path, version }),
+        Ok(Some(_)) => Err(StoreError::NotARecording { path }),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err(StoreError::NotARecording { path })
+        }
+        Err(source) => Err(StoreError::Sqlite {
+            path,
+            what: "read what is",
+            source,
+        }),
+    }
+}
+
 /// The version of a recording; `None`: the file is empty.
 ///
 /// # Errors
 /// If it can't be read; [`rusqlite::ErrorCode::NotADatabase`] if it is something else.
-pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
     let (application, version): (i64, i64) = (number("application_id")?, number("user_version")?);
     let tables: i64 =

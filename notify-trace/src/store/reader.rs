@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use super::SCHEMA_VERSION;
 use super::block::decompressed;
 use super::error::StoreError;
-use super::file::version;
+use super::file::is_empty;
 
 /// How each SQLite file begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -73,25 +72,10 @@ impl Reader {
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        match version(&connection) {
-            Ok(Some(SCHEMA_VERSION)) => {}
-            Ok(Some(version)) if version > SCHEMA_VERSION => {
-                return Err(StoreError::TooNew {
-                    path: path.to_owned(),
-                    version,
-                });
-            }
-            Ok(_) => {
-                return Err(StoreError::NotARecording {
-                    path: path.to_owned(),
-                });
-            }
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-                return Err(StoreError::NotARecording {
-                    path: path.to_owned(),
-                });
-            }
-            Err(error) => return Err(failed(error)),
+        if is_empty(&connection, path)? {
+            return Err(StoreError::NotARecording {
+                path: path.to_owned(),
+            });
         }
         Ok(Self {
             path: path.to_owned(),
