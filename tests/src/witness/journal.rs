@@ -14,7 +14,7 @@ pub const CUT: usize = 2047;
 /// Matches all that is read here, and little else. Some lines begin with `Notify`, others have `notify` or
 /// `notification`, and where a pattern has capitals journalctl tells them apart.
 pub const PATTERN: &str = "otif.* message|truncated payload|Out of memory|SCM_PIDFD|^Missed |\
-    ^Suppressed |^Vacuuming |^Journal header ";
+    ^Suppressed |^Vacuuming |^Journal header |^Too many messages ";
 
 /// What a line says became of one datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +89,14 @@ pub struct Entry {
     message: Vec<u8>,
 }
 
-/// Which of journald's own messages say that something of the journal is missing.
-const LOSSES: [(&str, &str); 4] = [
-    ("Missed ", " kernel messages"),
-    ("Suppressed ", " messages from "),
-    ("Vacuuming done, freed ", ""),
-    ("Journal header limits reached", ""),
+/// Which messages say that something of the journal is missing: who says so, its beginning, a part.
+const LOSSES: [(&[u8], &str, &str); 5] = [
+    (b"systemd-journald", "Missed ", " kernel messages"),
+    (b"systemd-journald", "Suppressed ", " messages from "),
+    (b"systemd-journald", "Vacuuming done, freed ", ""),
+    (b"systemd-journald", "Journal header limits reached", ""),
+    // The manager's own limit for the kernel's log (`src/basic/log.c`).
+    (b"systemd", "Too many messages being logged to kmsg", ""),
 ];
 
 impl Entry {
@@ -130,10 +132,9 @@ impl Entry {
     /// Says which part of the journal is missing, if this entry tells of that.
     pub fn loss(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.message);
-        let tells = self.identifier == b"systemd-journald"
-            && LOSSES
-                .iter()
-                .any(|(start, part)| text.starts_with(start) && text.contains(part));
+        let tells = LOSSES.iter().any(|(who, start, part)| {
+            self.identifier == *who && text.starts_with(start) && text.contains(part)
+        });
         tells.then(|| text.into_owned())
     }
 
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn journald_tells_of_what_it_lost() {
+    fn journald_and_the_manager_tell_of_what_they_lost() {
         let text = ENTRY
             .replace("\"systemd\"", "\"systemd-journald\"")
             .replace(
@@ -405,5 +406,10 @@ mod tests {
             );
         assert!(Entry::read(&text).unwrap().loss().is_some());
         assert_eq!(Entry::read(ENTRY).unwrap().loss(), None);
+        let text = ENTRY.replace(
+            "Received barrier notification message from PID 5.",
+            "Too many messages being logged to kmsg, ignoring",
+        );
+        assert!(Entry::read(&text).unwrap().loss().is_some());
     }
 }

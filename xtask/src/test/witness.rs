@@ -66,6 +66,8 @@ pub const WORDS: &[&str] = &[
     // Until journald runs, the manager writes to the kernel's log: with room, and not limited.
     "log_buf_len=16M",
     "printk.devkmsg=on",
+    // By the manager neither: it drops all but 200 lines in 5 s.
+    "systemd.log_ratelimit_kmsg=0",
     "systemd.show_status=0",
     "systemd.getty_auto=0",
     "systemd.unit=multi-user.target",
