@@ -6,6 +6,7 @@
 //! one that isn't UTF-8), `\u{202e}` (a character). Allocates nothing.
 
 use std::fmt::{self, Display, Formatter, Write as _};
+use std::path::Path;
 
 /// Shows bytes as text in which nothing is dangerous.
 #[must_use]
@@ -14,6 +15,12 @@ pub fn escape(bytes: &[u8]) -> impl Display {
         bytes,
         single_spaces: false,
     }
+}
+
+/// Shows a path as text in which nothing is dangerous.
+#[must_use]
+pub fn path(path: &Path) -> impl Display {
+    escape(path.as_os_str().as_encoded_bytes())
 }
 
 /// Like [`escape`], for a line whose parts are separated by two spaces: white space beside white

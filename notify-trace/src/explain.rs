@@ -112,6 +112,7 @@ impl Explain {
                 (ids, None)
             }
             Outcome::Repeats(repeats) => return self.verdicts.contains(&repeats.verdict),
+            Outcome::Measure(_) => return false,
         };
         let is_wanted = self.view.is_about_shown(&ids, unit);
         if is_wanted && let Outcome::Verdict(verdict) = outcome {

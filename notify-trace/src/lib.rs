@@ -47,7 +47,11 @@ pub mod words;
 
 pub mod sink;
 
+pub mod study;
+
 pub mod store;
+
+pub mod report;
 
 pub mod tally;
 

@@ -238,6 +238,7 @@ fn session(
         command_line: settings.command_line.clone(),
         time: WallClock::now().at(monotonic_ns),
         monotonic_ns,
+        boottime_ahead_ns: Some(clock::boottime_ahead_ns()),
         host: text(name.nodename()),
         kernel: text(name.release()),
         machine: text(name.machine()),

@@ -4,7 +4,7 @@
 use crate::event::{Attribution, Process, UnitState};
 
 /// A unit of the system's manager, or of a user's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitKey {
     /// The user whose manager it is; `None`: the system's.
     pub user: Option<u32>,

@@ -10,6 +10,15 @@ use crate::event::{
     Receiver, Unknown,
 };
 
+/// The name that JSON has for a value of an enumeration.
+#[must_use]
+pub fn serde_word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
 /// `comm[pid]`.
 #[must_use]
 pub fn name(process: &Process) -> String {
@@ -197,6 +206,12 @@ pub fn cut(text: impl Display, cells: usize) -> String {
     // An error only says that the rest isn't wanted.
     let _ = write!(limited, "{text}");
     limited.text
+}
+
+/// Cells that a text takes on a terminal.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.chars().map(cells_of).sum()
 }
 
 /// A text on lines of at most so many cells: broken at spaces, and within a word only if that is longer

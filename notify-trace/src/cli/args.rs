@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::compare::{self, CompareArgs};
+use crate::cli::derive::{self, DeriveArgs};
 use crate::cli::exit;
 use crate::cli::output::{Format, OutputArgs};
+use crate::cli::parse::{parse_duration, parse_file_size, parse_size};
+use crate::cli::report::{self, ReportArgs};
 use crate::cli::view::ViewArgs;
 use crate::event::PlanName;
 
@@ -44,6 +48,24 @@ pub enum Verb {
     /// has asked it. Each verdict says whether it is certain or inferred.
     #[command(after_long_help = format!("{EXPLAIN_EXAMPLES}\n\n{}", exit::TABLE))]
     Explain(Box<ExplainArgs>),
+    /// Answer a study over recordings: how long starts, reloads and stops take, how much watchdogs have
+    /// to spare, how fast datagrams are delivered, and so on.
+    ///
+    /// The numbers are exact order statistics, the same as those of the recordings' own SQL views
+    /// (docs/studies.md).
+    #[command(after_long_help = format!("{}\n\n{}", report::EXAMPLES, exit::TABLE))]
+    Report(Box<ReportArgs>),
+    /// Compare two sets of recordings, unit by unit: before and after an upgrade, two kernels.
+    ///
+    /// A difference of medians counts if its bootstrap interval does not hold zero
+    /// (docs/studies.md).
+    #[command(after_long_help = format!("{}\n\n{}", compare::EXAMPLES, exit::TABLE))]
+    Compare(Box<CompareArgs>),
+    /// Draw the conclusions of a recording anew, from its events.
+    ///
+    /// For recordings that were cut off, and for those of an older version.
+    #[command(after_long_help = derive::EXAMPLES)]
+    Derive(DeriveArgs),
     /// Try what this kernel lets these privileges do, and say what to change.
     ///
     /// Each hook is loaded and attached for real, then detached; then the plan that trace would
@@ -379,64 +401,6 @@ impl PlanArg {
     }
 }
 
-/// A time with its unit: 500ms, 30s, 5m, 2h; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds_per_unit = match unit.trim() {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        other => return Err(format!("unknown unit {other:?}; use us, ms, s, m, h or d")),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "it must begin with a number, such as 30s".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
-}
-
-/// A number of bytes: 65536, 64K, 1M, 2G.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let units = [('K', 10), ('M', 20), ('G', 30)];
-    let (number, shift) = units
-        .into_iter()
-        .find_map(|(unit, shift)| {
-            let number = text.strip_suffix([unit, unit.to_ascii_lowercase()])?;
-            Some((number, shift))
-        })
-        .unwrap_or((text, 0));
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| "it must be a number of bytes, such as 65536, 64K or 1M".to_owned())
-}
-
-/// How large a recording may get: there has to be room for some blocks.
-fn parse_file_size(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text)?;
-    if bytes >= 1 << 20 {
-        Ok(bytes)
-    } else {
-        Err("it must be 1M or more".to_owned())
-    }
-}
-
-/// Size of a ring.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text)?;
-    if (4096..=1 << 30).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        Err("it must be between 4K and 1024M".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -446,27 +410,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));
-        assert!(parse_duration("soon").is_err());
-        assert!(parse_duration("3 parsecs").is_err());
-        assert!(parse_duration("-1s").is_err());
-    }
-
-    #[test]
-    fn sizes_are_bounded() {
-        assert_eq!(parse_size("64K"), Ok(65536));
-        assert!(parse_size("1").is_err());
-        assert!(parse_size("99999999M").is_err());
-        assert!(parse_size("99999999999999999999").is_err());
-        assert_eq!(parse_file_size("2g"), Ok(2 << 30));
-        assert!(parse_file_size("1K").is_err());
     }
 
     #[test]
@@ -480,15 +423,23 @@ mod tests {
             .chain(RECORD_EXAMPLES.lines())
             .chain(SHOW_EXAMPLES.lines())
             .chain(EXPLAIN_EXAMPLES.lines())
+            .chain(report::EXAMPLES.lines())
+            .chain(compare::EXAMPLES.lines())
+            .chain(derive::EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())
             .collect();
         assert!(commands.len() > 10, "{commands:?}");
         for command in commands {
-            let words = command
-                .split_whitespace()
-                .map(|word| word.trim_matches('\''));
+            // What stands in quotes is one word.
+            let words = command.split('\'').enumerate().flat_map(|(number, part)| {
+                if number % 2 == 1 {
+                    vec![part]
+                } else {
+                    part.split_whitespace().collect()
+                }
+            });
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{command}: {error}"));
         }
     }

@@ -21,6 +21,8 @@ pub enum Exit {
     Limited,
     /// Something was found to explain, and `--fail-on-verdict` was given.
     Verdict,
+    /// `compare`: something is slower, and `--fail-if-slower` was given.
+    Slower,
     /// The exit code of the command that was traced; 128 + N if signal N ended it.
     Command(u8),
 }
@@ -36,6 +38,7 @@ Exit codes:
   5  something was lost, and --fail-on-loss was given
   6  doctor: tracing works, and something can't be told
   7  there is a verdict, and --fail-on-verdict was given
+  8  compare: something is slower, and --fail-if-slower was given
   otherwise, with -- COMMAND: the command's own exit code, 128 + N if signal N ended it";
 
 impl Exit {
@@ -50,6 +53,7 @@ impl Exit {
             Self::Loss => 5,
             Self::Limited => 6,
             Self::Verdict => 7,
+            Self::Slower => 8,
             Self::Command(code) => code,
         }
     }
@@ -85,6 +89,7 @@ mod tests {
             Exit::Loss,
             Exit::Limited,
             Exit::Verdict,
+            Exit::Slower,
         ] {
             assert!(
                 TABLE.contains(&format!("\n  {}  ", exit.code())),

@@ -1,11 +1,17 @@
 //! What the user typed, and one file per verb. Clap is named nowhere else.
 
 pub mod args;
+pub mod compare;
+pub mod derive;
 pub mod doctor;
 pub mod exit;
 pub mod output;
+mod parse;
+mod progress;
 pub mod record;
 pub mod replay;
+pub mod report;
+pub mod selection;
 pub mod sockets;
 pub mod trace;
 pub mod view;

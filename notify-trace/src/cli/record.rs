@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::cli::args::{DurabilityArg, RecordArgs};
 use crate::cli::exit::Exit;
 use crate::cli::trace::{capture, exit, settings};
-use crate::escape::escape;
+use crate::escape;
 use crate::store::{Durability, Limits, Options, Store};
 use crate::words;
 
@@ -18,7 +18,7 @@ use crate::words;
 pub fn run(args: &RecordArgs) -> Result<Exit> {
     let mut settings = settings(&args.capture)?;
     settings.asks_managers = !args.no_facts;
-    let file = escape(args.file.as_os_str().as_encoded_bytes()).to_string();
+    let file = escape::path(&args.file);
     let mut store =
         Store::open(&args.file, options(args)).with_context(|| format!("record {file}"))?;
     let report = capture(settings, &mut store)?;

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::cli::args::{ExplainArgs, ShowArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Format;
-use crate::escape::escape;
+use crate::escape::{self, escape};
 use crate::recording::LeftOut;
 use crate::replay::replay;
 use crate::sink::Json;
@@ -26,7 +26,7 @@ pub fn show(args: &ShowArgs) -> Result<Exit> {
     let options = args.view.options()?;
     let source = Source::open(&args.file)?;
     let mut sink = args.output.open()?;
-    let context = || format!("show {}", shown(&args.file));
+    let context = || format!("show {}", escape::path(&args.file));
     let mut verdicts = 0;
     source.each(&mut |input, session| {
         let replayed =
@@ -46,7 +46,7 @@ pub fn show(args: &ShowArgs) -> Result<Exit> {
 pub fn explain(args: &ExplainArgs) -> Result<Exit> {
     let options = args.view.options()?;
     let source = Source::open(&args.file)?;
-    let context = || format!("explain {}", shown(&args.file));
+    let context = || format!("explain {}", escape::path(&args.file));
     let mut verdicts = 0;
     source.each(&mut |input, session| {
         let replayed = match args.output.output {
@@ -125,7 +125,7 @@ impl Source {
         if path == Path::new("-") {
             return Ok(Self::Lines(Box::new(io::stdin().lock())));
         }
-        let context = || format!("cannot open {}", shown(path));
+        let context = || format!("cannot open {}", escape::path(path));
         if is_store(path).with_context(context)? {
             return Ok(Self::Store(Reader::open(path)?));
         }
@@ -151,10 +151,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
 fn warn(left_out: LeftOut, session: Option<&Session>) {

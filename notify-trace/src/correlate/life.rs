@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 
 use super::message::{find, number, says};
 use super::moment_of;
-use super::outcome::{Moment, Phase, PhaseName, Subject};
+use super::outcome::{Measure, MeasureName, Moment, Phase, PhaseName, Subject};
 use super::verdict::ready::{Said, never_ready};
-use super::verdict::watchdog::{Pings, overrun, ping, silent, triggered};
+use super::verdict::watchdog::{Ping, Pings, overrun, ping, silent, triggered};
 use super::verdict::{Finding, reload};
 use crate::escape::escape_field;
 use crate::event::{Notification, UnitState};
@@ -32,6 +32,7 @@ const OPEN_AT_END_NS: u64 = 3_000_000_000;
 pub(super) struct Step {
     pub(super) findings: Vec<(Finding, Vec<u64>)>,
     pub(super) phases: Vec<Phase>,
+    pub(super) measures: Vec<Measure>,
 }
 
 impl Step {
@@ -39,6 +40,21 @@ impl Step {
         self.findings
             .extend(found.map(|found| (found, about.to_vec())));
     }
+
+    /// A time of this notification, where it is known.
+    fn measure(&mut self, notification: u64, name: MeasureName, value_ns: Option<i64>) {
+        self.measures.extend(value_ns.map(|value_ns| Measure {
+            notification,
+            name,
+            value_ns,
+            told: None,
+        }));
+    }
+}
+
+/// From one moment to another; negative if the other came first.
+fn apart_ns(from_ns: u64, to_ns: u64) -> i64 {
+    to_ns.wrapping_sub(from_ns).cast_signed()
 }
 
 /// Something that has begun, by a notification.
@@ -70,6 +86,8 @@ pub(super) struct Life {
     fds: u64,
     barriers: u64,
     statuses: VecDeque<(u64, String)>,
+    /// The last of them: its notification, and when it was taken.
+    status: Option<(u64, u64)>,
     last: Option<(u64, String)>,
     refused: VecDeque<(u64, String)>,
 }
@@ -92,6 +110,7 @@ impl Life {
             fds: 0,
             barriers: 0,
             statuses: VecDeque::new(),
+            status: None,
             last: None,
             refused: VecDeque::new(),
         }
@@ -117,12 +136,20 @@ impl Life {
     }
 
     /// A message that the manager acts on, as far as is known.
-    pub(super) fn accepted(&mut self, it: &Notification, state: Option<&UnitState>) -> Step {
+    ///
+    /// `ahead_ns`: how far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, if that is known.
+    pub(super) fn accepted(
+        &mut self,
+        it: &Notification,
+        state: Option<&UnitState>,
+        ahead_ns: Option<u64>,
+    ) -> Step {
         let mut step = Step::default();
         let Some(dequeued_ns) = it.timing.dequeued_ns else {
             return step;
         };
         self.learn(state);
+        self.extension_ends(it, dequeued_ns, &mut step);
         self.extension_is_kept(it, state, dequeued_ns, &mut step);
         // systemd: STOPPING wins over READY, READY over RELOADING in one datagram.
         if says(it, "STOPPING") {
@@ -133,11 +160,13 @@ impl Life {
             });
         } else {
             self.reloading(it, state, dequeued_ns, &mut step);
-            self.ready(it, state, dequeued_ns, &mut step);
+            self.ready(it, state, ahead_ns, dequeued_ns, &mut step);
         }
         self.watchdog(it, dequeued_ns, &mut step);
         if let Some(usec) = number(it, "EXTEND_TIMEOUT_USEC") {
-            let until_ns = dequeued_ns.saturating_add(usec.saturating_mul(1_000));
+            let asked_ns = usec.saturating_mul(1_000);
+            let until_ns = dequeued_ns.saturating_add(asked_ns);
+            step.measure(it.id, MeasureName::Extend, i64::try_from(asked_ns).ok());
             self.extension = Some((it.id, until_ns));
             self.extensions += 1;
         }
@@ -151,6 +180,10 @@ impl Life {
             }
             let text = words::cut(escape_field(status), SHOWN);
             self.statuses.push_back((dequeued_ns, text));
+            if let Some((id, since_ns)) = self.status.replace((it.id, dequeued_ns)) {
+                let lasted_ns = apart_ns(since_ns, dequeued_ns);
+                step.measure(id, MeasureName::Status, Some(lasted_ns));
+            }
         }
         step
     }
@@ -189,6 +222,7 @@ impl Life {
         &mut self,
         it: &Notification,
         state: Option<&UnitState>,
+        ahead_ns: Option<u64>,
         dequeued_ns: u64,
         step: &mut Step,
     ) {
@@ -197,6 +231,8 @@ impl Life {
         }
         let at = moment_of(it, dequeued_ns);
         if let Some(begun) = self.reload.take() {
+            let took_ns = apart_ns(begun.at_ns, dequeued_ns);
+            step.measure(it.id, MeasureName::Reload, Some(took_ns));
             step.phases.push(Phase {
                 at,
                 phase: PhaseName::Reload,
@@ -213,6 +249,21 @@ impl Life {
                 .filter(|began_ns| self.ready_ns.is_none_or(|ready_ns| ready_ns < *began_ns));
             let is_first = self.ready_ns.is_none() || began_ns.is_some();
             if is_first {
+                let process_ns = state
+                    .and_then(|state| state.main_start_ns)
+                    .filter(|start_ns| began_ns.is_some_and(|began_ns| began_ns <= *start_ns))
+                    .or_else(|| started_ns(it, ahead_ns));
+                for (name, from_ns) in [
+                    (MeasureName::Startup, began_ns),
+                    (MeasureName::StartupProcess, process_ns),
+                ] {
+                    let from_ns = from_ns.filter(|from_ns| *from_ns <= dequeued_ns);
+                    step.measure(
+                        it.id,
+                        name,
+                        from_ns.map(|from_ns| apart_ns(from_ns, dequeued_ns)),
+                    );
+                }
                 step.phases.push(Phase {
                     at,
                     phase: PhaseName::Start,
@@ -241,11 +292,33 @@ impl Life {
             step.find(Some(triggered(&self.name)), &[it.id]);
         }
         if says(it, "WATCHDOG") {
-            let gap_ns = self.pings.ping(dequeued_ns);
+            let Ping {
+                gap_ns,
+                interval_ns,
+                jitter_ns,
+            } = self.pings.ping(dequeued_ns);
             self.is_silence_told = false;
+            let limit_ns = self.limit_ns.filter(|limit_ns| *limit_ns > 0);
+            let margin_ns = gap_ns
+                .zip(limit_ns)
+                .map(|(gap_ns, limit_ns)| apart_ns(gap_ns, limit_ns));
+            let signed = |ns: Option<u64>| ns.and_then(|ns| i64::try_from(ns).ok());
+            step.measure(it.id, MeasureName::Watchdog, signed(interval_ns));
+            step.measure(it.id, MeasureName::WatchdogJitter, signed(jitter_ns));
+            step.measure(it.id, MeasureName::WatchdogMargin, margin_ns);
             if let (Some(gap_ns), Some(limit_ns)) = (gap_ns, self.limit_ns) {
                 step.find(ping(&self.name, gap_ns, limit_ns), &[it.id]);
             }
+        }
+    }
+
+    /// Another extension, or the end of what was extended.
+    fn extension_ends(&self, it: &Notification, dequeued_ns: u64, step: &mut Step) {
+        let ends =
+            says(it, "READY") || says(it, "STOPPING") || find(it, "EXTEND_TIMEOUT_USEC").is_some();
+        if let Some((id, until_ns)) = self.extension.filter(|_| ends) {
+            let margin_ns = apart_ns(dequeued_ns, until_ns);
+            step.measure(id, MeasureName::ExtendMargin, Some(margin_ns));
         }
     }
 
@@ -355,17 +428,23 @@ impl Life {
     }
 
     /// A process of it exited.
-    pub(super) fn exited(&mut self, pid: u32, at: Moment) -> Option<Phase> {
-        let begun = self.stopping.filter(|begun| begun.pid == Some(pid))?;
+    pub(super) fn exited(&mut self, pid: u32, at: Moment) -> Step {
+        let mut step = Step::default();
+        let Some(begun) = self.stopping.filter(|begun| begun.pid == Some(pid)) else {
+            return step;
+        };
         self.stopping = None;
-        Some(Phase {
+        let took_ns = at.monotonic_ns.saturating_sub(begun.at_ns);
+        step.measure(begun.id, MeasureName::Stop, i64::try_from(took_ns).ok());
+        step.phases.push(Phase {
             at,
             phase: PhaseName::Stop,
             subject: self.subject.clone(),
             about: vec![begun.id],
-            took_ns: Some(at.monotonic_ns.saturating_sub(begun.at_ns)),
+            took_ns: Some(took_ns),
             facts: Vec::new(),
-        })
+        });
+        step
     }
 
     /// What is only worth a line at the end.
@@ -419,6 +498,17 @@ impl Life {
         }
         facts
     }
+}
+
+/// When the sender was started, if the manager who is told did that: else it is a helper, and its age
+/// says nothing of the service's.
+fn started_ns(it: &Notification, ahead_ns: Option<u64>) -> Option<u64> {
+    let sender = it.sender.as_ref()?;
+    let reader = it.delivery.reader.as_ref()?;
+    if sender.parent_pid != Some(reader.pid) {
+        return None;
+    }
+    sender.start_boottime_ns?.checked_sub(ahead_ns?)
 }
 
 /// Until when the unit may start by its own `TimeoutStartSec=`.

@@ -25,11 +25,14 @@ mod told;
 mod units;
 mod verdict;
 
+pub use self::subject::of_sending_process as subject_of;
+
 use std::collections::{HashMap, VecDeque};
 
 use self::ledger::Ledger;
 use self::life::{Life, Step};
-use self::outcome::{Kind, Moment, Outcome, Subject};
+use self::outcome::Told as ToldBefore;
+use self::outcome::{Kind, Measure, MeasureName, Moment, Outcome, Subject};
 use self::queues::Queues;
 use self::relay::{Closed, Relays};
 use self::told::Told;
@@ -65,6 +68,23 @@ fn end_of(it: &Notification) -> Moment {
     moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns))
 }
 
+/// How far `CLOCK_BOOTTIME` was ahead of `CLOCK_MONOTONIC`, and when.
+#[derive(Clone, Copy, Debug)]
+struct Boottime {
+    at: Moment,
+    ahead_ns: u64,
+}
+
+impl Boottime {
+    /// The same at another moment; unknown if the host may have slept between the two. The wall clock
+    /// tells, which goes on meanwhile; if it was set, that can't be told from a sleep.
+    fn ahead_ns(self, now: Moment) -> Option<u64> {
+        let expected = self.at.moved_to(now.monotonic_ns).time;
+        let apart = now.time.duration_since(expected).abs();
+        (apart.as_secs() < 1).then_some(self.ahead_ns)
+    }
+}
+
 /// A notification that a manager took, until it is known whether it acts on it.
 #[derive(Debug)]
 struct Waiting {
@@ -84,6 +104,7 @@ pub struct Correlator {
     waiting_count: usize,
     exits: Recent<u32, u64>,
     told: Told,
+    boottime: Option<Boottime>,
     now: Moment,
     swept_ns: u64,
 }
@@ -108,6 +129,7 @@ impl Correlator {
             waiting_count: 0,
             exits: Recent::new(EXITS),
             told: Told::default(),
+            boottime: None,
             now: Moment::default(),
             swept_ns: 0,
         }
@@ -116,7 +138,13 @@ impl Correlator {
     /// Takes an event; what follows of it goes to `out`.
     pub fn event(&mut self, event: &Event, out: &mut dyn FnMut(Outcome)) {
         match event {
-            Event::Session(it) => self.pass(Moment::new(it.time, it.monotonic_ns), out),
+            Event::Session(it) => {
+                let at = Moment::new(it.time, it.monotonic_ns);
+                self.boottime = it
+                    .boottime_ahead_ns
+                    .map(|ahead_ns| Boottime { at, ahead_ns });
+                self.pass(at, out);
+            }
             Event::Send(it) => {
                 self.pass(Moment::new(it.time, it.monotonic_ns), out);
                 if let Some(flood) = self.queues.sent(it) {
@@ -158,10 +186,15 @@ impl Correlator {
                 self.pass(at, out);
                 self.exits.insert(exit.pid, exit.monotonic_ns);
                 self.relays.exited(exit.pid, exit.monotonic_ns);
-                for life in self.lives.values_mut() {
-                    if let Some(phase) = life.exited(exit.pid, at) {
-                        out(Outcome::Phase(Box::new(phase)));
-                    }
+                let mut steps: Vec<(&UnitKey, Step)> = self
+                    .lives
+                    .iter_mut()
+                    .map(|(key, life)| (key, life.exited(exit.pid, at)))
+                    .filter(|(_, step)| !step.phases.is_empty())
+                    .collect();
+                steps.sort_by_key(|(key, _)| *key);
+                for (_, step) in steps {
+                    tell_step(step, out);
                 }
             }
             Event::Unit(state) => self.unit(state, out),
@@ -191,7 +224,8 @@ impl Correlator {
         for it in self.ledger.finish() {
             self.settled(&it, out);
         }
-        let keys: Vec<UnitKey> = self.waiting.keys().cloned().collect();
+        let mut keys: Vec<UnitKey> = self.waiting.keys().cloned().collect();
+        keys.sort();
         for key in keys {
             self.decide(&key, true, out);
         }
@@ -200,7 +234,7 @@ impl Correlator {
         self.hops(closed, out);
         self.lives_advance(now, true, out);
         let mut lives: Vec<(&UnitKey, &Life)> = self.lives.iter().collect();
-        lives.sort_by(|one, other| (one.0.user, &one.0.name).cmp(&(other.0.user, &other.0.name)));
+        lives.sort_by_key(|(key, _)| *key);
         for (_, life) in lives {
             for phase in life.finish(now) {
                 out(Outcome::Phase(Box::new(phase)));
@@ -225,12 +259,15 @@ impl Correlator {
         for it in self.ledger.due(now_ns) {
             self.settled(&it, out);
         }
-        let late: Vec<UnitKey> = self
+        // In the order of their names, where nothing else orders them: a recording gives the same
+        // conclusions each time.
+        let mut late: Vec<UnitKey> = self
             .waiting
             .iter()
             .filter(|(_, queue)| queue.front().is_some_and(|it| it.until_ns <= now_ns))
             .map(|(key, _)| key.clone())
             .collect();
+        late.sort();
         for key in late {
             self.decide(&key, false, out);
         }
@@ -251,6 +288,7 @@ impl Correlator {
                 steps.push((key.clone(), step));
             }
         }
+        steps.sort_by(|one, other| one.0.cmp(&other.0));
         for (key, step) in steps {
             self.step(&key, step, now, out);
         }
@@ -395,8 +433,9 @@ impl Correlator {
                     self.tell(found, it, out);
                 }
                 let state = self.units.latest(key).cloned();
+                let ahead_ns = self.boottime.and_then(|clock| clock.ahead_ns(end_of(it)));
                 if let Some(life) = self.life(Some(key)) {
-                    let step = life.accepted(it, state.as_ref());
+                    let step = life.accepted(it, state.as_ref(), ahead_ns);
                     self.step(key, step, end_of(it), out);
                 }
             }
@@ -429,10 +468,8 @@ impl Correlator {
     }
 
     fn step(&mut self, key: &UnitKey, step: Step, at: Moment, out: &mut dyn FnMut(Outcome)) {
-        for phase in step.phases {
-            out(Outcome::Phase(Box::new(phase)));
-        }
-        for (found, about) in step.findings {
+        let findings = tell_step(step, out);
+        for (found, about) in findings {
             self.verdict(found, subject::of_unit(key), at, about, out);
         }
     }
@@ -445,6 +482,20 @@ impl Correlator {
                 let about = vec![hop.relay.notification];
                 let subject = subject::of_sender(&hop.notification);
                 self.verdict(found, subject, at, about, out);
+            }
+            for sent in &hop.relay.sent {
+                // Which of several it was sent for is unknown, and so is its time.
+                if sent.or_for.is_empty() {
+                    out(Outcome::Measure(Measure {
+                        notification: sent.notification,
+                        name: MeasureName::Hop,
+                        value_ns: i64::try_from(sent.hop_ns).unwrap_or(i64::MAX),
+                        told: Some(ToldBefore {
+                            notification: hop.relay.notification,
+                            class: hop.relay.class.clone(),
+                        }),
+                    }));
+                }
             }
             out(Outcome::Relay(Box::new(hop.relay)));
         }
@@ -481,6 +532,22 @@ impl Correlator {
             out(Outcome::Verdict(Box::new(verdict)));
         }
     }
+}
+
+/// Passes on all of a step but its findings.
+fn tell_step(step: Step, out: &mut dyn FnMut(Outcome)) -> Vec<(Finding, Vec<u64>)> {
+    let Step {
+        findings,
+        phases,
+        measures,
+    } = step;
+    for phase in phases {
+        out(Outcome::Phase(Box::new(phase)));
+    }
+    for measure in measures {
+        out(Outcome::Measure(measure));
+    }
+    findings
 }
 
 /// Whether systemd throws the whole datagram away.

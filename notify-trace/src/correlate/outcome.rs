@@ -54,6 +54,8 @@ pub enum Outcome {
     Phase(Box<Phase>),
     /// The same as an earlier verdict, so often again.
     Repeats(Repeats),
+    /// A number for studies.
+    Measure(Measure),
 }
 
 /// Why a notification did not do what its sender wanted.
@@ -264,6 +266,61 @@ pub enum PhaseName {
     Barriers,
     /// What it said of itself.
     Status,
+}
+
+/// A time that a study asks for, about one notification. Recordings keep it; `explain` does not show
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Measure {
+    /// Number of the notification.
+    pub notification: u64,
+    /// Which time.
+    pub name: MeasureName,
+    /// Nanoseconds. Negative only for margins: so much too late.
+    pub value_ns: i64,
+    /// What the process that sent it had been told before, for [`MeasureName::Hop`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// The notification because of which a process sent another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// Its number.
+    pub notification: u64,
+    /// Class of the socket on which the process was told.
+    pub class: String,
+}
+
+/// Times that studies ask for. All count from dequeue to dequeue, as the manager does, if nothing
+/// else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasureName {
+    /// Of a `READY=1`: since the manager began to start the unit (`InactiveExitTimestamp`).
+    Startup,
+    /// Of a `READY=1`: since the main process was started.
+    StartupProcess,
+    /// Of a `READY=1`: since `RELOADING=1`.
+    Reload,
+    /// Of a `STOPPING=1`: until the process that said so exited.
+    Stop,
+    /// Of a `WATCHDOG=1`: since the one before.
+    Watchdog,
+    /// Of a `WATCHDOG=1`: how much its interval differs from the one before.
+    WatchdogJitter,
+    /// Of a `WATCHDOG=1`: how much of the time that the manager allows was left.
+    WatchdogMargin,
+    /// Of an `EXTEND_TIMEOUT_USEC=`: what it asked for.
+    Extend,
+    /// Of an `EXTEND_TIMEOUT_USEC=`: what of it was left when the next one, or the end of the start
+    /// or the stop, came.
+    ExtendMargin,
+    /// Of a `STATUS=`: until the next one of the unit.
+    Status,
+    /// Of a notification that was passed on: from the dequeue of the one that its sender was told to
+    /// its own send call.
+    Hop,
 }
 
 /// The same verdict again.

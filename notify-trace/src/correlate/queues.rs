@@ -179,6 +179,8 @@ impl Queues {
             let ids = about.into_iter().map(|(_, id)| id).take(16).collect();
             found.push((finding, ids));
         }
+        // The queues themselves have no order.
+        found.sort_by(|one: &(Finding, Vec<u64>), other| one.1.cmp(&other.1));
         found
     }
 }

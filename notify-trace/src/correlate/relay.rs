@@ -220,6 +220,7 @@ impl Relays {
 
     /// Ends hops to which nothing can be added any more.
     pub(super) fn advance(&mut self, now_ns: u64, out: &mut Vec<Closed>) {
+        let first = out.len();
         for inbox in self.inboxes.values_mut() {
             let mut open = VecDeque::with_capacity(inbox.len());
             for arrival in inbox.drain(..) {
@@ -242,6 +243,8 @@ impl Relays {
             }
             *inbox = open;
         }
+        out[first..]
+            .sort_by_key(|closed| (closed.relay.at.monotonic_ns, closed.relay.notification));
         self.inboxes.retain(|_, inbox| !inbox.is_empty());
         self.recent.retain(|_, sent| {
             sent.retain(|it| now_ns.saturating_sub(it.monotonic_ns) <= LINGER_NS);

@@ -23,12 +23,18 @@ pub(super) fn of_process(process: &Process) -> Subject {
 
 /// The sender of a notification; its unit is the one that the manager who is told would find.
 pub(super) fn of_sender(it: &Notification) -> Subject {
-    let Some(sender) = &it.sender else {
-        return Subject::default();
-    };
+    match &it.sender {
+        Some(sender) => of_sending_process(sender, &it.class),
+        None => Subject::default(),
+    }
+}
+
+/// A process that sends to sockets of this class.
+#[must_use]
+pub fn of_sending_process(sender: &Process, class: &str) -> Subject {
     let mut subject = of_process(sender);
-    if it.class != USER_CLASS
-        && let Some(key) = UnitKey::of_sender(Some(sender), &it.class)
+    if class != USER_CLASS
+        && let Some(key) = UnitKey::of_sender(Some(sender), class)
     {
         subject.unit = Some(key.name);
         subject.user = None;

@@ -14,6 +14,28 @@ pub fn now() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0)
 }
 
+/// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, in ns: what the host has slept. To the
+/// microseconds that the measurement takes.
+#[must_use]
+pub fn boottime_ahead_ns() -> u64 {
+    let (_, ahead) = measured(ClockId::Boottime);
+    u64::try_from(ahead).unwrap_or(0)
+}
+
+/// How far a clock is ahead of `CLOCK_MONOTONIC`, and how uncertain that is.
+fn measured(clock: ClockId) -> (i128, i128) {
+    let measure = || {
+        let before = nanoseconds(clock_gettime(ClockId::Monotonic));
+        let other = nanoseconds(clock_gettime(clock));
+        let after = nanoseconds(clock_gettime(ClockId::Monotonic));
+        (after - before, other - before.midpoint(after))
+    };
+    (0..MEASUREMENTS)
+        .map(|_| measure())
+        .min_by_key(|(uncertainty, _)| *uncertainty)
+        .unwrap_or_default()
+}
+
 /// Turns times of records into wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {
@@ -26,16 +48,7 @@ impl WallClock {
     /// time to time.
     #[must_use]
     pub fn now() -> Self {
-        let measure = || {
-            let before = nanoseconds(clock_gettime(ClockId::Monotonic));
-            let wall = nanoseconds(clock_gettime(ClockId::Realtime));
-            let after = nanoseconds(clock_gettime(ClockId::Monotonic));
-            (after - before, wall - before.midpoint(after))
-        };
-        let offset = (0..MEASUREMENTS)
-            .map(|_| measure())
-            .min_by_key(|(uncertainty, _)| *uncertainty)
-            .map_or(0, |(_, offset)| offset);
+        let (_, offset) = measured(ClockId::Realtime);
         Self {
             realtime_minus_monotonic_ns: i64::try_from(offset).unwrap_or(0),
         }

@@ -203,6 +203,26 @@ pub struct Timing {
     pub queue_tries: Option<u32>,
 }
 
+impl Timing {
+    /// From the queue to the receiver, or from the call where the queueing isn't known.
+    #[must_use]
+    pub fn delivery_ns(&self) -> Option<u64> {
+        between(self.queued_ns.or(self.entry_ns), self.dequeued_ns)
+    }
+
+    /// How long the sender waited for room in the queue, where it had to: until its datagram was
+    /// queued, or until it gave up.
+    #[must_use]
+    pub fn blocked_ns(&self) -> Option<u64> {
+        self.queue_tries?;
+        between(self.entry_ns, self.queued_ns.or(self.returned_ns))
+    }
+}
+
+fn between(begin_ns: Option<u64>, end_ns: Option<u64>) -> Option<u64> {
+    Some(end_ns?.saturating_sub(begin_ns?))
+}
+
 /// One line of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -99,6 +99,10 @@ pub struct Session {
     pub time: Timestamp,
     /// The same moment.
     pub monotonic_ns: u64,
+    /// How far `CLOCK_BOOTTIME`, which counts the time that the host slept, is ahead of
+    /// `CLOCK_MONOTONIC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boottime_ahead_ns: Option<u64>,
     /// Host name (`uname -n`).
     pub host: String,
     /// Kernel release (`uname -r`).

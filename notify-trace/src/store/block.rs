@@ -15,6 +15,8 @@ pub(super) struct Block {
     pub(super) events: u64,
     pub(super) first_us: i64,
     pub(super) last_us: i64,
+    /// The lowest number of a notification, and of a flow, that its lines and later ones may speak of.
+    pub(super) lowest: Option<(u64, u64)>,
 }
 
 impl Block {
@@ -32,6 +34,14 @@ impl Block {
         self.last_us = self.last_us.max(last_us);
         self.lines.extend_from_slice(line);
         self.events += 1;
+    }
+
+    /// Lines were added that speak of no lower numbers than these.
+    pub(super) fn speaks_of(&mut self, lowest: Option<(u64, u64)>) {
+        self.lowest = match (self.lowest, lowest) {
+            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.min(other.1))),
+            (one, other) => one.or(other),
+        };
     }
 
     /// The lines as they are stored.

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::SCHEMA_VERSION;
-use crate::escape::escape;
+use crate::escape;
+use crate::recording::Trouble;
 
 /// Why a recording can't be written or read.
 #[derive(Debug)]
@@ -38,6 +39,20 @@ pub enum StoreError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// Somebody records to it, or makes its rows anew.
+    Busy {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Events of a session can't be read.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Which session.
+        session: i64,
+        /// Why not.
+        source: Trouble,
+    },
     /// Events could not be stored before the end.
     Unstored {
         /// How many.
@@ -65,21 +80,21 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, .. } => {
-                write!(f, "cannot open the recording {}", shown(path))
+                write!(f, "cannot open the recording {}", escape::path(path))
             }
             Self::NotARecording { path } => write!(
                 f,
                 "{} is no recording of notify-trace, and is left as it is: choose another name",
-                shown(path)
+                escape::path(path)
             ),
             Self::TooNew { path, version } => write!(
                 f,
                 "{} is a recording of version {version}, this notify-trace knows {SCHEMA_VERSION}: \
                  use a newer one",
-                shown(path)
+                escape::path(path)
             ),
             Self::Sqlite { path, what, source } => {
-                write!(f, "cannot {what} in the recording {}", shown(path))?;
+                write!(f, "cannot {what} in the recording {}", escape::path(path))?;
                 match source.sqlite_error_code() {
                     Some(rusqlite::ErrorCode::DiskFull) => write!(f, ": the disk is full"),
                     Some(
@@ -91,6 +106,17 @@ impl fmt::Display for StoreError {
                     _ => Ok(()),
                 }
             }
+            Self::Busy { path } => write!(
+                f,
+                "the recording {} is in use by another notify-trace, which records to it or makes its rows \
+                 anew: wait for its end",
+                escape::path(path)
+            ),
+            Self::Unreadable { path, session, .. } => write!(
+                f,
+                "cannot read the events of session {session} in the recording {}",
+                escape::path(path)
+            ),
             Self::Unstored { events, .. } => write!(
                 f,
                 "{events} events could not be stored; what had been stored before is safe"
@@ -105,11 +131,8 @@ impl std::error::Error for StoreError {
             Self::Io { source, .. } => Some(source),
             Self::Sqlite { source, .. } => Some(source),
             Self::Unstored { source, .. } => Some(source),
-            Self::NotARecording { .. } | Self::TooNew { .. } => None,
+            Self::Unreadable { source, .. } => Some(source),
+            Self::NotARecording { .. } | Self::TooNew { .. } | Self::Busy { .. } => None,
         }
     }
-}
-
-fn shown(path: &std::path::Path) -> impl fmt::Display {
-    escape(path.as_os_str().as_encoded_bytes()).to_string()
 }

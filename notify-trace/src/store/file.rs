@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::block::Block;
 use super::error::StoreError;
 use super::queue::Chunk;
-use super::{APPLICATION_ID, SCHEMA_VERSION};
+use super::{APPLICATION_ID, SCHEMA_VERSION, rows, signed};
+use crate::study::{project, sql};
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -61,6 +64,8 @@ pub(super) struct Begun {
 #[derive(Debug)]
 pub(super) struct RecordingFile {
     path: PathBuf,
+    /// Holds the lock that says that it is written.
+    _lock: File,
     connection: Connection,
     limits: Limits,
     session: Option<i64>,
@@ -76,11 +81,37 @@ impl RecordingFile {
         durability: Durability,
         limits: Limits,
     ) -> Result<Self, StoreError> {
+        Self::open_locked(
+            path,
+            FlockOperation::NonBlockingLockShared,
+            durability,
+            limits,
+        )
+    }
+
+    /// Opens a recording that nobody records to.
+    pub(super) fn open_alone(path: &Path) -> Result<Self, StoreError> {
+        let lock = FlockOperation::NonBlockingLockExclusive;
+        Self::open_locked(path, lock, Durability::Full, Limits::default())
+    }
+
+    fn open_locked(
+        path: &Path,
+        lock: FlockOperation,
+        durability: Durability,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
         let trouble = |source| StoreError::Io {
             path: path.to_owned(),
             source,
         };
         let file = own(path).map_err(trouble)?;
+        // Where a file system knows no locks, nobody is kept out.
+        if flock(&file, lock) == Err(Errno::WOULDBLOCK) {
+            return Err(StoreError::Busy {
+                path: path.to_owned(),
+            });
+        }
         let failed = |what| {
             move |source: rusqlite::Error| StoreError::Sqlite {
                 path: path.to_owned(),
@@ -109,6 +140,7 @@ impl RecordingFile {
             .map_err(failed("set the durability"))?;
         Ok(Self {
             path: path.to_owned(),
+            _lock: file,
             connection,
             limits,
             session: None,
@@ -117,33 +149,22 @@ impl RecordingFile {
         })
     }
 
+    /// For what isn't recording.
+    pub(super) const fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Stores all of a chunk, or nothing. How many events are stored, all in all.
     pub(super) fn store(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
-        let before = (self.session, self.open.0, self.open.1.lines.len());
-        let kept = (
-            self.open.1.events,
-            self.open.1.first_us,
-            self.open.1.last_us,
-        );
+        let before = (self.session, self.open.clone());
         match self.try_store(chunk) {
             Ok(()) => {
                 self.stored += chunk.events;
                 Ok(self.stored)
             }
             Err(source) => {
-                // As it was: the file has not changed either. A block that was begun anew is read
-                // again from the file, by beginning another one.
-                self.session = before.0;
-                if self.open.0 == before.1 && before.1.is_some() {
-                    self.open.1.lines.truncate(before.2);
-                    (
-                        self.open.1.events,
-                        self.open.1.first_us,
-                        self.open.1.last_us,
-                    ) = kept;
-                } else {
-                    self.open = (None, Block::default());
-                }
+                // As it was: the file has not changed either.
+                (self.session, self.open) = before;
                 Err(self.failed("store events")(source))
             }
         }
@@ -162,16 +183,20 @@ impl RecordingFile {
             *session = Some(begin(&transaction, begun)?);
         }
         if let Some(session) = *session {
+            let numbers = chunk.rows.notifications.iter().map(|row| row.number);
+            let lowest = numbers.min().zip(chunk.rows.flows_since);
             for line in chunk.lines.split_inclusive(|byte| *byte == b'\n') {
                 if open.1.is_full_for(line.len()) {
                     put(&transaction, session, open)?;
                     *open = (None, Block::default());
                 }
                 open.1.push(line, chunk.first_us, chunk.last_us);
+                open.1.speaks_of(lowest);
             }
             if chunk.events > 0 {
                 put(&transaction, session, open)?;
             }
+            rows::write(&transaction, session, &chunk.rows)?;
             transaction
                 .prepare_cached(
                     "UPDATE session SET stored = stored + ?2, dropped = dropped + ?3, \
@@ -240,6 +265,11 @@ impl RecordingFile {
             transaction
                 .prepare_cached("DELETE FROM block WHERE id = ?1")?
                 .execute([id])?;
+        }
+        let mut sessions: Vec<i64> = doomed.iter().map(|(_, session, _)| *session).collect();
+        sessions.dedup();
+        for session in sessions {
+            delete_rows(&transaction, session)?;
         }
         transaction.commit()?;
         Ok(doomed.len())
@@ -328,17 +358,32 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     // Another one may have been quicker.
     if version(&transaction)?.is_none() {
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(&sql::statements())?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()
 }
 
+/// Deletes the rows that are drawn from deleted blocks. Verdicts stay: they are few, and worth the more
+/// the less is left.
+fn delete_rows(transaction: &Transaction<'_>, session: i64) -> rusqlite::Result<()> {
+    let left: (Option<i64>, Option<i64>) = transaction
+        .prepare_cached(
+            "SELECT min(first_notification), min(first_flow) FROM block WHERE session = ?1",
+        )?
+        .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // Nothing is left that speaks of any.
+    let end = rows::id(session + 1, 0);
+    let (below, flows_below) = (left.0.unwrap_or(end), left.1.unwrap_or(end));
+    rows::delete(transaction, session, below, flows_below)
+}
+
 fn begin(transaction: &Transaction<'_>, begun: &Begun) -> rusqlite::Result<i64> {
     transaction
         .prepare_cached(
-            "INSERT INTO session (host, boot_id, kernel, tool_version, began_us, began_ns, event) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO session (host, boot_id, kernel, tool_version, began_us, began_ns, event, \
+             derived_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .insert(params![
             begun.host,
@@ -347,7 +392,8 @@ fn begin(transaction: &Transaction<'_>, begun: &Begun) -> rusqlite::Result<i64> 
             begun.tool_version,
             begun.began_us,
             begun.began_ns,
-            begun.event
+            begun.event,
+            project::VERSION
         ])
 }
 
@@ -366,21 +412,19 @@ fn put(
         signed(block.events),
         block.first_us,
         block.last_us,
+        block.lowest.map(|(number, _)| rows::id(session, number)),
+        block.lowest.map(|(_, flow)| rows::id(session, flow)),
         i64::try_from(block.lines.len()).unwrap_or(i64::MAX),
         data
     ];
     let written = transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO block (id, session, events, first_us, last_us, bytes, data) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO block (id, session, events, first_us, last_us, \
+             first_notification, first_flow, bytes, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .insert(values)?;
     *id = Some(written);
     Ok(())
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Makes the file, if there is none; it has to be ours.

@@ -5,23 +5,28 @@
 //!                                                            reader ◀── file, from any process ◀──┘
 //! ```
 //!
-//! A recording is JSON Lines in compressed blocks, and a row for each session; `schema.sql` is its
-//! layout, `docs/recording.md` explains it. These modules alone know SQL. The trace never waits for the
+//! A recording is JSON Lines in compressed blocks, a row for each session, and the rows that studies read
+//! (`rows`, drawn from the events by [`crate::study::project`]); `schema.sql` is its layout, `docs/recording.md` explains it. These modules alone know SQL. The trace never waits for the
 //! disk: what doesn't fit into the queue is dropped, and counted in the recording itself.
 
 mod block;
+mod derive;
 mod error;
 mod file;
 mod queue;
 mod reader;
+mod rows;
+mod samples;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use self::derive::derive;
 pub use self::error::StoreError;
 pub use self::file::{Durability, Limits};
 pub use self::reader::{Reader, SessionRow, is_store};
+pub use self::samples::{Minute, Span, Times, Verdict};
 pub use self::sink::{Options, Store};
 
 /// `PRAGMA application_id` of a recording: "ntrc".
@@ -29,3 +34,8 @@ const APPLICATION_ID: i64 = 0x6e74_7263;
 
 /// `PRAGMA user_version`: version of the schema.
 const SCHEMA_VERSION: i64 = 1;
+
+/// As SQLite has it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

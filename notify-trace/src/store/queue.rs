@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::file::Begun;
+use crate::study::row::Rows;
 
 /// How long events are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(200);
@@ -18,6 +19,10 @@ pub(super) struct Chunk {
     /// They are the first of this session.
     pub(super) begins: Option<Box<Begun>>,
     pub(super) lines: Vec<u8>,
+    /// What is drawn from these lines and from those before.
+    pub(super) rows: Rows,
+    /// Memory of both.
+    pub(super) bytes: usize,
     pub(super) events: u64,
     pub(super) first_us: i64,
     pub(super) last_us: i64,
@@ -68,15 +73,17 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Adds a line, or counts it as dropped.
-    pub(super) fn push(&self, line: &[u8], time_us: i64, is_last: bool) {
+    /// Adds a line and what is drawn from it, or counts it as dropped.
+    pub(super) fn push(&self, line: &[u8], rows: &mut Rows, time_us: i64, is_last: bool) {
         let mut state = self.lock();
-        if state.bytes + state.taken_bytes + line.len() > self.limit_bytes {
+        let bytes = line.len() + rows.bytes();
+        if state.bytes + state.taken_bytes + bytes > self.limit_bytes {
             state.dropped += 1;
             state.dropped_in_all += 1;
+            *rows = Rows::default();
             return;
         }
-        state.bytes += line.len();
+        state.bytes += bytes;
         let is_first = state.since.is_none();
         if is_first {
             state.since = Some(Instant::now());
@@ -91,12 +98,33 @@ impl Queue {
             chunk.first_us = chunk.first_us.min(time_us);
             chunk.last_us = chunk.last_us.max(time_us);
             chunk.lines.extend_from_slice(line);
+            chunk.rows.append(rows);
+            chunk.bytes += bytes;
             chunk.events += 1;
             chunk.is_last = is_last;
         }
         if is_first || state.bytes >= GATHER_BYTES {
             self.changed.notify_one();
         }
+    }
+
+    /// Adds what is drawn from earlier lines at the end of a session.
+    pub(super) fn add(&self, mut rows: Rows) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let bytes = rows.bytes();
+        state.bytes += bytes;
+        if state.chunks.is_empty() {
+            state.chunks.push_back(Chunk::default());
+        }
+        if let Some(chunk) = state.chunks.back_mut() {
+            chunk.rows.append(&mut rows);
+            chunk.bytes += bytes;
+        }
+        state.since.get_or_insert_with(Instant::now);
+        self.changed.notify_one();
     }
 
     /// Nothing will come any more.
@@ -128,8 +156,8 @@ impl Queue {
             let is_due =
                 state.is_closed || state.bytes >= GATHER_BYTES || due.is_some_and(|due| due <= now);
             if is_due && let Some(mut chunk) = state.chunks.pop_front() {
-                state.bytes -= chunk.lines.len();
-                state.taken_bytes = chunk.lines.len();
+                state.bytes -= chunk.bytes;
+                state.taken_bytes = chunk.bytes;
                 chunk.dropped = std::mem::take(&mut state.dropped);
                 if state.chunks.is_empty() {
                     state.since = None;
@@ -185,9 +213,9 @@ mod tests {
     #[test]
     fn what_has_no_room_is_counted() {
         let queue = Queue::new(10);
-        queue.push(b"12345\n", 1, false);
-        queue.push(b"12345\n", 2, false);
-        queue.push(b"123\n", 3, false);
+        queue.push(b"12345\n", &mut Rows::default(), 1, false);
+        queue.push(b"12345\n", &mut Rows::default(), 2, false);
+        queue.push(b"123\n", &mut Rows::default(), 3, false);
         queue.close();
         let chunk = queue.take().expect("two lines");
         assert_eq!((chunk.events, chunk.dropped), (2, 1));
@@ -198,7 +226,7 @@ mod tests {
     #[test]
     fn dropped_events_are_told_even_if_nothing_follows() {
         let queue = Queue::new(0);
-        queue.push(b"1\n", 1, false);
+        queue.push(b"1\n", &mut Rows::default(), 1, false);
         queue.close();
         assert_eq!(queue.take().expect("a count").dropped, 1);
         assert!(queue.take().is_none());

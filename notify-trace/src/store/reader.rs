@@ -38,6 +38,14 @@ pub struct SessionRow {
     pub id: i64,
     /// The traced host.
     pub host: String,
+    /// Its boot.
+    pub boot_id: Option<String>,
+    /// Its kernel.
+    pub kernel: String,
+    /// Version of its service manager, where that was asked.
+    pub manager_version: Option<String>,
+    /// Version of what drew its rows from its events.
+    pub derived_by: i64,
     /// When it began.
     pub began: Timestamp,
     /// Events that were stored, but for the session event.
@@ -83,16 +91,33 @@ impl Reader {
         })
     }
 
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What SQLite says, with what was tried.
+    pub(super) fn tried<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work().map_err(|source| StoreError::Sqlite {
+            path: self.path.clone(),
+            what,
+            source,
+        })
+    }
+
     /// The sessions, the oldest first.
     ///
     /// # Errors
     /// If they can't be read.
     pub fn sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
-        let read = || {
+        self.tried("read the sessions", || {
             self.connection
                 .prepare(
-                    "SELECT id, stored, deleted, dropped, is_complete, event, host, began_us \
-                     FROM session ORDER BY id",
+                    "SELECT id, stored, deleted, dropped, is_complete, event, host, began_us, boot_id, \
+                     kernel, manager_version, derived_by FROM session ORDER BY id",
                 )?
                 .query_map([], |row| {
                     let count = |column| {
@@ -108,14 +133,13 @@ impl Reader {
                         event: row.get(5)?,
                         host: row.get(6)?,
                         began: Timestamp::from_microsecond(row.get(7)?).unwrap_or_default(),
+                        boot_id: row.get(8)?,
+                        kernel: row.get(9)?,
+                        manager_version: row.get(10)?,
+                        derived_by: row.get(11)?,
                     })
                 })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|source| StoreError::Sqlite {
-            path: self.path.clone(),
-            what: "read the sessions",
-            source,
+                .collect()
         })
     }
 

@@ -13,6 +13,8 @@ use super::queue::Queue;
 use super::writer::Writer;
 use crate::event::Event;
 use crate::sink::{Sink, json};
+use crate::study::Projector;
+use crate::study::row::Rows;
 
 /// Most bytes of lines that wait to be stored; some 100,000 events.
 const QUEUE_BYTES: usize = 64 << 20;
@@ -36,6 +38,8 @@ pub struct Store {
     queue: Arc<Queue>,
     writer: Option<JoinHandle<Result<u64, StoreError>>>,
     line: Vec<u8>,
+    projector: Projector,
+    rows: Rows,
     stored: u64,
 }
 
@@ -68,8 +72,16 @@ impl Store {
             queue,
             writer: Some(writer),
             line: Vec::new(),
+            projector: Projector::default(),
+            rows: Rows::default(),
             stored: 0,
         })
+    }
+
+    /// What follows of there being no more events.
+    fn end_session(&mut self) {
+        self.projector.finish(&mut self.rows);
+        self.queue.add(std::mem::take(&mut self.rows));
     }
 
     /// Events that are stored: known when all is.
@@ -90,6 +102,8 @@ impl Sink for Store {
         self.line.clear();
         json::push_line(&mut self.line, event)?;
         if let Event::Session(session) = event {
+            self.end_session();
+            self.projector = Projector::default();
             self.queue.begin(Begun {
                 host: session.host.clone(),
                 boot_id: session.boot_id.clone(),
@@ -99,15 +113,19 @@ impl Sink for Store {
                 began_ns: i64::try_from(session.monotonic_ns).unwrap_or(i64::MAX),
                 event: String::from_utf8_lossy(self.line.trim_ascii_end()).into_owned(),
             });
+            // What follows of it is of this session.
+            self.projector.event(event, &mut self.rows);
         } else {
             let is_last = matches!(event, Event::Summary(_));
-            self.queue
-                .push(&self.line, event.time().as_microsecond(), is_last);
+            self.projector.event(event, &mut self.rows);
+            let at_us = event.time().as_microsecond();
+            self.queue.push(&self.line, &mut self.rows, at_us, is_last);
         }
         Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.end_session();
         self.queue.close();
         match self.writer.take().map(JoinHandle::join) {
             None => Ok(()),

@@ -24,23 +24,42 @@ pub(in crate::correlate) struct Pings {
     pub(in crate::correlate) min_ns: Option<u64>,
     /// The longest.
     pub(in crate::correlate) max_ns: Option<u64>,
+    /// The time between the last two.
+    pub(in crate::correlate) interval_ns: Option<u64>,
+}
+
+/// What a ping says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::correlate) struct Ping {
+    /// Time since the one before, or since `READY=1`: what the manager's limit is for.
+    pub(in crate::correlate) gap_ns: Option<u64>,
+    /// Time since the one before.
+    pub(in crate::correlate) interval_ns: Option<u64>,
+    /// How much that differs from the interval before it.
+    pub(in crate::correlate) jitter_ns: Option<u64>,
 }
 
 impl Pings {
-    /// Takes the next; the time since the one before.
-    pub(in crate::correlate) fn ping(&mut self, dequeued_ns: u64) -> Option<u64> {
+    /// Takes the next.
+    pub(in crate::correlate) fn ping(&mut self, dequeued_ns: u64) -> Ping {
         let gap_ns = self
             .last_ns
             .map(|last_ns| dequeued_ns.saturating_sub(last_ns));
+        let interval_ns = gap_ns.filter(|_| self.count > 0);
+        let before_ns = std::mem::replace(&mut self.interval_ns, interval_ns);
         self.last_ns = Some(dequeued_ns);
-        if self.count > 0
-            && let Some(gap_ns) = gap_ns
-        {
-            self.min_ns = Some(self.min_ns.map_or(gap_ns, |it| it.min(gap_ns)));
-            self.max_ns = Some(self.max_ns.map_or(gap_ns, |it| it.max(gap_ns)));
+        if let Some(interval_ns) = interval_ns {
+            self.min_ns = Some(self.min_ns.map_or(interval_ns, |it| it.min(interval_ns)));
+            self.max_ns = Some(self.max_ns.map_or(interval_ns, |it| it.max(interval_ns)));
         }
         self.count += 1;
-        gap_ns
+        Ping {
+            gap_ns,
+            interval_ns,
+            jitter_ns: interval_ns
+                .zip(before_ns)
+                .map(|(one, other)| one.abs_diff(other)),
+        }
     }
 }
 
@@ -162,10 +181,13 @@ mod tests {
             last_ns: Some(S),
             ..Pings::default()
         };
-        assert_eq!(pings.ping(2 * S), Some(S));
+        let first = pings.ping(2 * S);
+        assert_eq!((first.gap_ns, first.interval_ns), (Some(S), None));
         assert_eq!((pings.min_ns, pings.max_ns), (None, None));
-        assert_eq!(pings.ping(5 * S), Some(3 * S));
-        assert_eq!(pings.ping(7 * S), Some(2 * S));
+        let second = pings.ping(5 * S);
+        assert_eq!((second.interval_ns, second.jitter_ns), (Some(3 * S), None));
+        let third = pings.ping(7 * S);
+        assert_eq!((third.interval_ns, third.jitter_ns), (Some(2 * S), Some(S)));
         assert_eq!((pings.min_ns, pings.max_ns), (Some(2 * S), Some(3 * S)));
     }
 }

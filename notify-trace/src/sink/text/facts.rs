@@ -113,11 +113,6 @@ pub(super) fn blocked(timing: &Timing, state: DeliveryState) -> Option<String> {
     (ns > BLOCKED_NS).then(|| format!("blocked {}", words::duration(ns)))
 }
 
-/// From the queue to the receiver, or from the call where the queueing isn't known.
-pub(super) fn latency_ns(timing: &Timing) -> Option<u64> {
-    between(timing.queued_ns.or(timing.entry_ns), timing.dequeued_ns)
-}
-
 pub(super) fn between(begin_ns: Option<u64>, end_ns: Option<u64>) -> Option<u64> {
     Some(end_ns?.saturating_sub(begin_ns?))
 }

@@ -46,7 +46,7 @@ pub(in crate::sink) fn numbers(ids: &[u64]) -> String {
 
 /// Which verdict, about whom, and how sure.
 pub(in crate::sink) fn verdict_title(verdict: &Verdict) -> Vec<Part> {
-    let kind = serde_word(&verdict.kind);
+    let kind = words::serde_word(&verdict.kind);
     let (mark, style) = match verdict.certainty {
         Certainty::Certain => ("certain", Style::Bad),
         Certainty::Inferred => ("inferred", Style::Odd),
@@ -174,12 +174,4 @@ pub(super) fn repeats(repeats: Repeats) -> Vec<Part> {
             Style::Plain,
         ),
     ]
-}
-
-/// The name that JSON has for it.
-pub(in crate::sink) fn serde_word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }

@@ -97,7 +97,7 @@ impl Rows {
         let style = fate_style(state);
         parts.extend(facts::reason(notification).map(|reason| part(reason, style)));
         parts.extend(payload(&notification.lines));
-        let latency_ns = facts::latency_ns(&notification.timing);
+        let latency_ns = notification.timing.delivery_ns();
         Row {
             time: notification.time,
             monotonic_ns: notification.monotonic_ns,
@@ -149,7 +149,7 @@ impl Rows {
             (None, Some(before)) => (before.who, before.sender),
             (None, None) => (("?".to_owned(), Style::Odd), "?".to_owned()),
         };
-        let latency_ns = facts::latency_ns(&update.timing);
+        let latency_ns = update.timing.delivery_ns();
         let said_style = match delivery.state {
             DeliveryState::Delivered | DeliveryState::Queued => Style::Plain,
             _ => Style::Bad,

@@ -204,7 +204,7 @@ fn of_delivery(delivery: &Delivery, timing: &Timing) -> Vec<Fact> {
         left_in_queue,
     } = delivery;
     let mut words = vec![words::state(*state).to_owned()];
-    if let Some(ns) = facts::latency_ns(timing) {
+    if let Some(ns) = timing.delivery_ns() {
         words[0] = format!("{} after {}", words[0], words::duration(ns));
     }
     words.extend(facts::blocked(timing, *state));

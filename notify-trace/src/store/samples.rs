@@ -1,0 +1,195 @@
+//! What studies read of a recording: rows in passes, never all at once.
+
+use std::collections::HashMap;
+
+use rusqlite::{Row, params};
+
+use super::error::StoreError;
+use super::reader::Reader;
+use super::rows;
+use crate::study::row::Flow;
+
+/// A span of wall time, in microseconds since 1970: from the first, before the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// From this moment.
+    pub since_us: i64,
+    /// Before this one.
+    pub until_us: i64,
+}
+
+impl Span {
+    /// All times.
+    pub const ALL: Self = Self {
+        since_us: i64::MIN,
+        until_us: i64::MAX,
+    };
+}
+
+/// Most columns that are read in one pass.
+pub const MOST_COLUMNS: usize = 3;
+
+/// Times of one notification.
+#[derive(Clone, Copy, Debug)]
+pub struct Times<'a> {
+    /// Its session.
+    pub session: i64,
+    /// Its flow, a key of [`Reader::flows`].
+    pub flow: i64,
+    /// When it was, microseconds since 1970.
+    pub at_us: i64,
+    /// Class of the socket on which its sender was told of it, if it was passed on.
+    pub told_class: Option<&'a str>,
+    /// In the order of the columns.
+    pub values: [Option<i64>; MOST_COLUMNS],
+}
+
+/// Notifications of a flow in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minute {
+    /// Their session.
+    pub session: i64,
+    /// Their flow.
+    pub flow: i64,
+    /// When the minute began, microseconds since 1970.
+    pub at_us: i64,
+    /// How many.
+    pub count: i64,
+}
+
+/// A verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its session.
+    pub session: i64,
+    /// When, microseconds since 1970.
+    pub at_us: i64,
+    /// What it is about.
+    pub kind: String,
+    /// How sure it is.
+    pub certainty: String,
+    /// How often.
+    pub times: i64,
+    /// Whom it concerns; of the notification's flow where the verdict does not say.
+    pub flow: Flow,
+}
+
+impl Reader {
+    /// Who sends to whom, by the key that rows have.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn flows(&self) -> Result<HashMap<i64, Flow>, StoreError> {
+        self.tried("read the flows", || {
+            self.connection()
+                .prepare(
+                    "SELECT id, unit, uid, container, runtime, comm, class, manager FROM flow",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, flow(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    /// Notifications, at least one of these columns of which is known.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn times(
+        &self,
+        columns: &[&str],
+        span: Span,
+        take: &mut dyn FnMut(&Times<'_>),
+    ) -> Result<(), StoreError> {
+        debug_assert!(columns.len() <= MOST_COLUMNS, "see MOST_COLUMNS");
+        let known: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{column} IS NOT NULL"))
+            .collect();
+        let query = format!(
+            "SELECT id, flow, at_us, told_class, {} FROM notification WHERE ({}) AND at_us >= ?1 AND \
+             at_us < ?2",
+            columns.join(", "),
+            known.join(" OR ")
+        );
+        self.tried("read the notifications", || {
+            let mut query = self.connection().prepare(&query)?;
+            let mut rows = query.query(params![span.since_us, span.until_us])?;
+            while let Some(row) = rows.next()? {
+                let mut values = [None; MOST_COLUMNS];
+                for (at, value) in values.iter_mut().enumerate().take(columns.len()) {
+                    *value = row.get(4 + at)?;
+                }
+                let id: i64 = row.get(0)?;
+                take(&Times {
+                    session: rows::session(id),
+                    flow: row.get(1)?,
+                    at_us: row.get(2)?,
+                    told_class: row.get_ref(3)?.as_str_or_null()?,
+                    values,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// How many notifications there are in each minute, minute by minute.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn minutes(&self, span: Span, take: &mut dyn FnMut(Minute)) -> Result<(), StoreError> {
+        self.tried("count the notifications", || {
+            let mut query = self.connection().prepare(
+                "SELECT id >> 40 AS session, at_us - at_us % 60000000 AS minute_us, flow, count(*) \
+                 FROM notification WHERE at_us >= ?1 AND at_us < ?2 GROUP BY 1, 2, 3 ORDER BY 1, 2",
+            )?;
+            let mut rows = query.query(params![span.since_us, span.until_us])?;
+            while let Some(row) = rows.next()? {
+                take(Minute {
+                    session: row.get(0)?,
+                    at_us: row.get(1)?,
+                    flow: row.get(2)?,
+                    count: row.get(3)?,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// The verdicts.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn verdicts(&self, span: Span) -> Result<Vec<Verdict>, StoreError> {
+        self.tried("read the verdicts", || {
+            self.connection()
+                .prepare(
+                    "SELECT session, at_us, kind, certainty, times, unit, uid, container, runtime, comm, \
+                     coalesce(class, ''), coalesce(manager, '') FROM verdicts \
+                     WHERE at_us >= ?1 AND at_us < ?2 ORDER BY at_us",
+                )?
+                .query_map(params![span.since_us, span.until_us], |row| {
+                    Ok(Verdict {
+                        session: row.get(0)?,
+                        at_us: row.get(1)?,
+                        kind: row.get(2)?,
+                        certainty: row.get(3)?,
+                        times: row.get(4)?,
+                        flow: flow(row, 5)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+}
+
+fn flow(row: &Row<'_>, at: usize) -> rusqlite::Result<Flow> {
+    Ok(Flow {
+        unit: row.get(at)?,
+        user: row.get(at + 1)?,
+        container: row.get(at + 2)?,
+        runtime: row.get(at + 3)?,
+        comm: row.get(at + 4)?,
+        class: row.get(at + 5)?,
+        manager: row.get(at + 6)?,
+    })
+}
