@@ -11,7 +11,7 @@ use super::verdict::ready::{Said, never_ready};
 use super::verdict::watchdog::{Ping, Pings, overrun, ping, silent, triggered};
 use super::verdict::{Finding, reload};
 use crate::escape::escape_field;
-use crate::event::{Notification, UnitState};
+use crate::event::{Line, Notification, UnitState};
 use crate::words;
 
 /// Most statuses that are remembered.
@@ -88,7 +88,8 @@ pub(super) struct Life {
     statuses: VecDeque<(u64, String)>,
     /// The last of them: its notification, and when it was taken.
     status: Option<(u64, u64)>,
-    last: Option<(u64, String)>,
+    /// What was sent last: when, its number, its lines.
+    last: Option<(u64, u64, Vec<Line>)>,
     refused: VecDeque<(u64, String)>,
 }
 
@@ -118,9 +119,8 @@ impl Life {
 
     /// Something was sent from it, whatever became of it.
     pub(super) fn heard(&mut self, it: &Notification) {
-        let text: Vec<String> = it.lines.iter().filter_map(words::line).collect();
-        let text = words::cut(text.join(" "), SHOWN);
-        self.last = Some((it.monotonic_ns, format!("#{} {text}", it.id)));
+        // It becomes text only if somebody asks.
+        self.last = Some((it.monotonic_ns, it.id, it.lines.clone()));
     }
 
     /// Something that it said was not accepted.
@@ -356,8 +356,13 @@ impl Life {
                 last: self
                     .last
                     .as_ref()
-                    .filter(|(at_ns, _)| of_this_start(at_ns))
-                    .map(|(at_ns, text)| (text.clone(), state.monotonic_ns.saturating_sub(*at_ns))),
+                    .filter(|(at_ns, _, _)| of_this_start(at_ns))
+                    .map(|(at_ns, id, lines)| {
+                        let text: Vec<String> = lines.iter().filter_map(words::line).collect();
+                        let text = words::cut(text.join(" "), SHOWN);
+                        let ago_ns = state.monotonic_ns.saturating_sub(*at_ns);
+                        (format!("#{id} {text}"), ago_ns)
+                    }),
                 refused: self
                     .refused
                     .iter()
@@ -419,6 +424,17 @@ impl Life {
             }
         }
         step
+    }
+
+    /// Whether [`Self::advance`] may find something by now, as far as is known without the unit's state.
+    pub(super) fn may_be_due(&self, now_ns: u64) -> bool {
+        let is_silent = match (self.limit_ns, self.pings.last_ns) {
+            (Some(limit_ns), Some(last_ns)) => {
+                !self.is_silence_told && now_ns.saturating_sub(last_ns) > limit_ns + GRACE_NS
+            }
+            _ => false,
+        };
+        is_silent || (self.reload.is_some() && !self.is_open_told)
     }
 
     /// Whether silence would say something: a watchdog, a reload that has begun.

@@ -21,7 +21,12 @@ impl Assignment<'_> {
 
 /// All assignments in order.
 pub(super) fn assignments(notification: &Notification) -> impl Iterator<Item = Assignment<'_>> {
-    notification.lines.iter().filter_map(|line| {
+    assignments_of(&notification.lines)
+}
+
+/// The same of a message's lines.
+pub(super) fn assignments_of(lines: &[Line]) -> impl Iterator<Item = Assignment<'_>> {
+    lines.iter().filter_map(|line| {
         Some(Assignment {
             key: &line.key()?.0,
             value: match line {

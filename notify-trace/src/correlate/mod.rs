@@ -283,6 +283,9 @@ impl Correlator {
     fn lives_advance(&mut self, now: Moment, is_end: bool, out: &mut dyn FnMut(Outcome)) {
         let mut steps = Vec::new();
         for (key, life) in &mut self.lives {
+            if !life.may_be_due(now.monotonic_ns) {
+                continue;
+            }
             let step = life.advance(now, self.units.latest(key), is_end);
             if !step.findings.is_empty() {
                 steps.push((key.clone(), step));
@@ -300,9 +303,13 @@ impl Correlator {
         self.relays.settled(it, &mut closed);
         self.hops(closed, out);
         let key = UnitKey::of_sender(it.sender.as_ref(), &it.class);
-        let state = key.as_ref().and_then(|key| self.units.latest(key));
+        let is_arrived = it.delivery.state == DeliveryState::Delivered;
+        let state = key
+            .as_ref()
+            .filter(|_| !is_arrived)
+            .and_then(|key| self.units.latest(key));
         let lost = delivery::not_delivered(it, state);
-        let is_taken = it.delivery.state == DeliveryState::Delivered && is_to_manager(&it.class);
+        let is_taken = is_arrived && is_to_manager(&it.class);
         if (lost.is_some() || is_taken)
             && let Some(life) = self.life(key.as_ref())
         {
@@ -338,7 +345,8 @@ impl Correlator {
             .dequeued_ns
             .unwrap_or(it.monotonic_ns)
             .saturating_add(FACTS_NS);
-        if self.waiting_count >= WAITING {
+        let is_alone = self.waiting.is_empty() || !self.waiting.contains_key(&key);
+        if self.waiting_count >= WAITING || (is_alone && !self.must_wait(it, &key)) {
             return self.judge(it, &key, out);
         }
         self.waiting_count += 1;
@@ -356,10 +364,8 @@ impl Correlator {
     fn decide(&mut self, key: &UnitKey, is_end: bool, out: &mut dyn FnMut(Outcome)) {
         while let Some(first) = self.waiting.get(key).and_then(VecDeque::front) {
             let it = &first.notification;
-            let is_over = is_end
-                || first.until_ns <= self.now.monotonic_ns
-                || self.has_news(key, it.timing.dequeued_ns)
-                || !(main_pid::names_one(it) || needs_news(&self.acceptance(it, Some(key))));
+            let is_over =
+                is_end || first.until_ns <= self.now.monotonic_ns || !self.must_wait(it, key);
             if !is_over {
                 return;
             }
@@ -370,6 +376,12 @@ impl Correlator {
             self.judge(&first.notification, key, out);
         }
         self.waiting.remove(key);
+    }
+
+    /// Whether what the manager says next may change what becomes of it.
+    fn must_wait(&self, it: &Notification, key: &UnitKey) -> bool {
+        !self.has_news(key, it.timing.dequeued_ns)
+            && (main_pid::names_one(it) || needs_news(&self.acceptance(it, Some(key))))
     }
 
     /// Whether the manager has said something of the unit since it took the notification.

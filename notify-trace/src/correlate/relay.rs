@@ -7,11 +7,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::message::{Assignment, assignments, says};
+use super::message::{Assignment, assignments, assignments_of, says};
 use super::outcome::{Forward, Moment, Relay};
 use super::subject::of_process;
 use crate::escape::escape_field;
-use crate::event::{DeliveryState, Notification, Process};
+use crate::event::{DeliveryState, Line, Notification, Process};
 use crate::unit::is_to_manager;
 
 /// Longest time from the dequeue of one to the send of the other. Runtimes forward within
@@ -54,18 +54,21 @@ struct Arrival {
 
 impl Arrival {
     /// Positions of assignments that `other` has too, and that were not passed on before.
-    fn matching<'a>(&'a self, other: &'a Notification) -> impl Iterator<Item = usize> + 'a {
+    fn matching<'a>(&'a self, other: Sent<'a>) -> impl Iterator<Item = usize> + 'a {
         assignments(&self.notification)
             .zip(&self.passed)
             .enumerate()
             .filter(move |(_, (mine, passed))| {
-                !**passed && mine.is_content() && assignments(other).any(|its| is_same(*mine, its))
+                !**passed
+                    && mine.is_content()
+                    && assignments_of(other.lines).any(|its| is_same(*mine, its))
             })
             .map(|(position, _)| position)
     }
 
     /// Something was sent because of it.
-    fn answered(&mut self, it: &Notification, to: u64, sent_ns: u64, or_for: Vec<u64>) {
+    fn answered(&mut self, it: Sent<'_>, or_for: Vec<u64>) {
+        let Sent { sent_ns, to, .. } = it;
         self.added.extend(foreign(it, &self.notification));
         self.sent.push(Forward {
             notification: it.id,
@@ -97,19 +100,80 @@ pub(super) struct Closed {
     pub(super) is_swallowed: bool,
 }
 
+/// What a process sent: as much of it as tells why.
+#[derive(Clone, Copy, Debug)]
+struct Sent<'a> {
+    id: u64,
+    pid: u32,
+    tid: u32,
+    /// The receiver's inode number.
+    to: u64,
+    sent_ns: u64,
+    lines: &'a [Line],
+}
+
+impl<'a> Sent<'a> {
+    fn of(it: &'a Notification) -> Option<Self> {
+        let sender = it.sender.as_ref()?;
+        Some(Self {
+            id: it.id,
+            pid: sender.pid,
+            tid: sender.tid,
+            to: it.receiver.as_ref().map_or(0, |receiver| receiver.inode),
+            sent_ns: it.timing.entry_ns.unwrap_or(it.monotonic_ns),
+            lines: &it.lines,
+        })
+    }
+
+    const fn kept(&self, lines: Vec<Line>) -> Kept {
+        Kept {
+            id: self.id,
+            tid: self.tid,
+            to: self.to,
+            sent_ns: self.sent_ns,
+            lines,
+        }
+    }
+}
+
+/// The same, kept for a while.
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    tid: u32,
+    to: u64,
+    sent_ns: u64,
+    lines: Vec<Line>,
+}
+
+impl Kept {
+    fn sent(&self, pid: u32) -> Sent<'_> {
+        Sent {
+            id: self.id,
+            pid,
+            tid: self.tid,
+            to: self.to,
+            sent_ns: self.sent_ns,
+            lines: &self.lines,
+        }
+    }
+}
+
 /// Follows hops.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     /// By the process that reads.
     inboxes: HashMap<u32, VecDeque<Arrival>>,
     /// What was sent shortly before by processes, and not because of anything known.
-    recent: HashMap<u32, VecDeque<Notification>>,
+    recent: HashMap<u32, VecDeque<Kept>>,
 }
 
 impl Relays {
     /// Takes a notification whose fate is known; hops that it ends go to `out`.
     pub(super) fn settled(&mut self, it: &Notification, out: &mut Vec<Closed>) {
-        self.sent(it);
+        if let Some(sent) = Sent::of(it) {
+            self.sent(sent);
+        }
         if it.delivery.state != DeliveryState::Delivered || is_to_manager(&it.class) {
             return;
         }
@@ -142,35 +206,42 @@ impl Relays {
         });
         // What is sent because of it may have been told of first.
         let earlier = self.recent.remove(&reader.pid).unwrap_or_default();
-        for sent in &earlier {
-            self.sent(sent);
-        }
-    }
-
-    /// Whether this is sent because of something that its sender was told; it is kept for a while
-    /// if not.
-    fn sent(&mut self, it: &Notification) {
-        if !self.link(it)
-            && let Some(sender) = &it.sender
-            && (self.recent.len() < READERS || self.recent.contains_key(&sender.pid))
-        {
-            let recent = self.recent.entry(sender.pid).or_default();
-            if recent.len() >= RECENT {
-                recent.pop_front();
+        let pid = reader.pid;
+        for kept in earlier {
+            // What it is not sent for is kept on.
+            if !self.link(kept.sent(pid)) {
+                self.keep(pid, kept);
             }
-            recent.push_back(it.clone());
         }
     }
 
-    fn link(&mut self, it: &Notification) -> bool {
-        let Some(sender) = &it.sender else {
+    /// Looks whether this is sent because of something that its sender was told; it is kept for a while
+    /// if not.
+    fn sent(&mut self, it: Sent<'_>) {
+        if !self.link(it) {
+            self.keep(it.pid, it.kept(it.lines.to_vec()));
+        }
+    }
+
+    fn keep(&mut self, pid: u32, it: Kept) {
+        if self.recent.len() >= READERS && !self.recent.contains_key(&pid) {
+            return;
+        }
+        let recent = self.recent.entry(pid).or_default();
+        if recent.len() >= RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(it);
+    }
+
+    fn link(&mut self, it: Sent<'_>) -> bool {
+        if self.inboxes.is_empty() {
+            return false;
+        }
+        let Some(inbox) = self.inboxes.get_mut(&it.pid) else {
             return false;
         };
-        let Some(inbox) = self.inboxes.get_mut(&sender.pid) else {
-            return false;
-        };
-        let sent_ns = it.timing.entry_ns.unwrap_or(it.monotonic_ns);
-        let to = it.receiver.as_ref().map_or(0, |receiver| receiver.inode);
+        let Sent { sent_ns, to, .. } = it;
         let is_before = |arrival: &Arrival| {
             arrival.receiver != to
                 && arrival.at.monotonic_ns <= sent_ns
@@ -188,8 +259,8 @@ impl Relays {
             .filter(|(_, count)| Some(*count) == most)
             .map(|(at, _)| at)
             .collect();
-        let Some(chosen) = choose(inbox, &sharing, sender.tid) else {
-            return accompany(inbox, it, to, sent_ns);
+        let Some(chosen) = choose(inbox, &sharing, it.tid) else {
+            return accompany(inbox, it);
         };
         if chosen.is_ambiguous {
             let alike: Vec<u64> = sharing
@@ -209,7 +280,7 @@ impl Relays {
         or_for.retain(|id| *id != arrival.notification.id);
         or_for.sort_unstable();
         or_for.dedup();
-        arrival.answered(it, to, sent_ns, or_for);
+        arrival.answered(it, or_for);
         true
     }
 
@@ -247,7 +318,7 @@ impl Relays {
             .sort_by_key(|closed| (closed.relay.at.monotonic_ns, closed.relay.notification));
         self.inboxes.retain(|_, inbox| !inbox.is_empty());
         self.recent.retain(|_, sent| {
-            sent.retain(|it| now_ns.saturating_sub(it.monotonic_ns) <= LINGER_NS);
+            sent.retain(|it| now_ns.saturating_sub(it.sent_ns) <= LINGER_NS);
             !sent.is_empty()
         });
     }
@@ -308,7 +379,8 @@ fn choose(inbox: &VecDeque<Arrival>, sharing: &[usize], tid: u32) -> Option<Chos
 }
 
 /// Something without a shared assignment that goes with what was passed on just before.
-fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns: u64) -> bool {
+fn accompany(inbox: &mut VecDeque<Arrival>, it: Sent<'_>) -> bool {
+    let Sent { sent_ns, to, .. } = it;
     let latest = inbox
         .iter_mut()
         .filter_map(|arrival| Some((arrival.last?, arrival)))
@@ -319,13 +391,13 @@ fn accompany(inbox: &mut VecDeque<Arrival>, it: &Notification, to: u64, sent_ns:
     let Some((_, arrival)) = latest else {
         return false;
     };
-    arrival.answered(it, to, sent_ns, Vec::new());
+    arrival.answered(it, Vec::new());
     true
 }
 
 /// Assignments to keys that `told` does not have, in words.
-fn foreign(it: &Notification, told: &Notification) -> Vec<String> {
-    assignments(it)
+fn foreign(it: Sent<'_>, told: &Notification) -> Vec<String> {
+    assignments_of(it.lines)
         .filter(|its| !assignments(told).any(|known| known.key == its.key))
         .map(|its| match its.value {
             Some(value) => escape_field(&[its.key, b"=", value].concat()).to_string(),

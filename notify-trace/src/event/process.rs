@@ -60,7 +60,7 @@ pub struct Cgroup {
 
 /// Where a process belongs, read from its cgroup's path by systemd's and the container runtimes' own
 /// rules for naming cgroups. What the path doesn't say is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attribution {
     /// The unit of the host's systemd.
@@ -97,7 +97,7 @@ pub struct Attribution {
 }
 
 /// A unit of a systemd.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unit {
     /// Its name, as `systemctl` takes it.
@@ -111,7 +111,7 @@ pub struct Unit {
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Container {
     /// Its id, as the runtime gave it.
@@ -160,7 +160,7 @@ pub enum Runtime {
 }
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pod {
     /// Its uid (Kubernetes), or its id (podman).
@@ -177,7 +177,7 @@ pub struct Pod {
 }
 
 /// A pod's class of service in Kubernetes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Qos {

@@ -147,6 +147,12 @@ impl Queue {
         self.lock().chunks.iter().map(|chunk| chunk.events).sum()
     }
 
+    /// Memory of what waits, and of what was taken and is not stored yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        let state = self.lock();
+        state.bytes + state.taken_bytes
+    }
+
     /// What is to be stored next; `None` when all is stored and nothing will come.
     pub(super) fn take(&self) -> Option<Chunk> {
         let mut state = self.lock();

@@ -90,6 +90,12 @@ impl Store {
         self.stored
     }
 
+    /// Bytes of memory that wait to be stored.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.waiting_bytes()
+    }
+
     /// Events that had no room.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -223,9 +223,14 @@ impl Known {
 
 impl Flows {
     fn number(&mut self, it: &Notification, sender: Option<&Process>, rows: &mut Rows) -> u64 {
+        // Of what tells most of them apart; the rest is compared.
+        let is_of = sender.and_then(|sender| sender.attribution.as_deref());
         let hash = self.hasher.hash_one((
             &it.class,
-            sender.map(|sender| (&sender.comm, sender.attribution.as_deref())),
+            sender.map(|sender| &sender.comm),
+            is_of.and_then(|is_of| Some(&is_of.unit.as_ref()?.name)),
+            is_of.and_then(|is_of| Some(&is_of.user_unit.as_ref()?.name)),
+            is_of.and_then(|is_of| Some(&is_of.container.as_ref()?.id)),
         ));
         let same = self.known.get(&hash).into_iter().flatten();
         if let Some(known) = same.into_iter().find(|known| known.is(&it.class, sender)) {

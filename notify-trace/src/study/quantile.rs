@@ -366,7 +366,9 @@ mod tests {
     fn many_equal_values_are_found_too() {
         let mut values = vec![5; 100_000];
         values.extend(vec![7_000_000_000; 900_000]);
-        let summary = summarised(std::slice::from_ref(&values))[0].clone().expect("values");
+        let summary = summarised(std::slice::from_ref(&values))[0]
+            .clone()
+            .expect("values");
         assert_eq!(summary.quantiles, exact(values));
         assert_eq!(
             (summary.n, summary.min, summary.max),
@@ -380,7 +382,9 @@ mod tests {
         let base: i64 = 1 << 60;
         let n = i64::try_from(KEPT_OF_ALL).expect("few") + 1_000_000;
         let values: Vec<i64> = (0..n).map(|i| base + (i * 7_919) % n).collect();
-        let summary = summarised(std::slice::from_ref(&values))[0].clone().expect("values");
+        let summary = summarised(std::slice::from_ref(&values))[0]
+            .clone()
+            .expect("values");
         assert_eq!(summary.quantiles, exact(values));
         assert_eq!(summary.buckets.len(), 1);
     }

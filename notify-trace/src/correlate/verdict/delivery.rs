@@ -144,6 +144,12 @@ pub(in crate::correlate) fn not_delivered(
     it: &Notification,
     unit: Option<&UnitState>,
 ) -> Option<Finding> {
+    if !matches!(
+        it.delivery.state,
+        DeliveryState::Failed | DeliveryState::Filtered | DeliveryState::Destroyed
+    ) {
+        return None;
+    }
     let target = words::target(it);
     match (it.delivery.state, &it.result) {
         (DeliveryState::Failed, Some(SendResult::Failed(error))) if error.errno == EAGAIN => {

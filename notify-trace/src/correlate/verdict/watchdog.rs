@@ -65,8 +65,13 @@ impl Pings {
 
 /// A ping that came `gap_ns` after the one before.
 pub(in crate::correlate) fn ping(name: &str, gap_ns: u64, limit_ns: u64) -> Option<Finding> {
+    let is_late = gap_ns > limit_ns;
+    let is_thin = gap_ns.saturating_mul(100) > limit_ns.saturating_mul(THIN_PER_CENT);
+    if !is_late && !is_thin {
+        return None;
+    }
     let (gap, limit) = (words::duration(gap_ns), words::duration(limit_ns));
-    if gap_ns > limit_ns {
+    if is_late {
         return Some(
             Finding::new(
                 Kind::WatchdogLate,
@@ -79,21 +84,16 @@ pub(in crate::correlate) fn ping(name: &str, gap_ns: u64, limit_ns: u64) -> Opti
             .helps("ping at half of WATCHDOG_USEC=, from a thread that nothing blocks"),
         );
     }
-    if gap_ns.saturating_mul(100) > limit_ns.saturating_mul(THIN_PER_CENT) {
-        let left = words::duration(limit_ns - gap_ns);
-        return Some(
-            Finding::new(
-                Kind::WatchdogThin,
-                Certainty::Certain,
-                format!(
-                    "{name}: a ping came only {left} before the watchdog's end ({gap} of {limit})"
-                ),
-            )
-            .by(RULE)
-            .helps("ping at half of WATCHDOG_USEC=, or set a longer WatchdogSec="),
-        );
-    }
-    None
+    let left = words::duration(limit_ns - gap_ns);
+    Some(
+        Finding::new(
+            Kind::WatchdogThin,
+            Certainty::Certain,
+            format!("{name}: a ping came only {left} before the watchdog's end ({gap} of {limit})"),
+        )
+        .by(RULE)
+        .helps("ping at half of WATCHDOG_USEC=, or set a longer WatchdogSec="),
+    )
 }
 
 /// No ping any more.
