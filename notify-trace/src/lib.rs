@@ -53,6 +53,9 @@ pub mod store;
 
 pub mod report;
 
+#[cfg(feature = "parquet")]
+pub mod export;
+
 pub mod tally;
 
 pub mod pipeline;

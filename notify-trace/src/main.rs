@@ -17,6 +17,8 @@ fn main() -> ExitCode {
         Verb::Explain(args) => replay::explain(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Compare(args) => compare::run(&args),
+        #[cfg(feature = "parquet")]
+        Verb::Export(args) => notify_trace::cli::export::run(&args),
         Verb::Derive(args) => derive::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sockets(args) => sockets::run(&args),

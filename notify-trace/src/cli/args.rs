@@ -61,6 +61,10 @@ pub enum Verb {
     /// (docs/studies.md).
     #[command(after_long_help = format!("{}\n\n{}", compare::EXAMPLES, exit::TABLE))]
     Compare(Box<CompareArgs>),
+    /// Write recordings in the forms of other tools.
+    #[cfg(feature = "parquet")]
+    #[command(after_long_help = super::export::EXAMPLES)]
+    Export(super::export::ExportArgs),
     /// Draw the conclusions of a recording anew, from its events.
     ///
     /// For recordings that were cut off, and for those of an older version.

@@ -5,6 +5,8 @@ pub mod compare;
 pub mod derive;
 pub mod doctor;
 pub mod exit;
+#[cfg(feature = "parquet")]
+pub mod export;
 pub mod output;
 mod parse;
 mod progress;

@@ -132,6 +132,43 @@ impl Reader {
         })
     }
 
+    /// The rows of a query with so many columns, which are numbers or texts, until `take` has enough.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    #[cfg(feature = "parquet")]
+    pub fn rows(
+        &self,
+        query: &str,
+        columns: usize,
+        take: &mut dyn FnMut(&[crate::export::Cell]) -> bool,
+    ) -> Result<(), StoreError> {
+        use rusqlite::types::ValueRef;
+
+        use crate::export::Cell;
+
+        self.tried("read the rows", || {
+            let mut query = self.connection().prepare(query)?;
+            let mut rows = query.query([])?;
+            let mut cells = vec![Cell::Absent; columns];
+            while let Some(row) = rows.next()? {
+                for (at, cell) in cells.iter_mut().enumerate() {
+                    *cell = match row.get_ref(at)? {
+                        ValueRef::Integer(number) => Cell::Number(number),
+                        ValueRef::Text(text) => {
+                            Cell::Text(String::from_utf8_lossy(text).into_owned())
+                        }
+                        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Cell::Absent,
+                    };
+                }
+                if !take(&cells) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// How many notifications there are in each minute, minute by minute.
     ///
     /// # Errors
