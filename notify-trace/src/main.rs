@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
-use notify_trace::cli::{doctor, record, replay, sockets, trace};
+use notify_trace::cli::{doctor, record, replay, sockets, timeline, trace};
 use notify_trace::escape;
 use notify_trace::probe::self_test;
 
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Verb::Record(args) => record::run(&args),
         Verb::Show(args) => replay::show(&args),
         Verb::Explain(args) => replay::explain(&args),
+        Verb::Timeline(args) => timeline::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sockets(args) => sockets::run(&args),
         Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::exit;
 use crate::cli::output::{Format, OutputArgs};
+use crate::cli::timeline::TimelineArgs;
 use crate::cli::view::ViewArgs;
 use crate::event::PlanName;
 
@@ -44,6 +45,12 @@ pub enum Verb {
     /// has asked it. Each verdict says whether it is certain or inferred.
     #[command(after_long_help = format!("{EXPLAIN_EXAMPLES}\n\n{}", exit::TABLE))]
     Explain(Box<ExplainArgs>),
+    /// Draw recordings: units as lanes, from start to READY=1, with every message on the axis.
+    ///
+    /// An HTML page that needs no network (filter, zoom, details, and why messages failed), a static
+    /// SVG, or a trace for Perfetto (docs/timeline.md).
+    #[command(after_long_help = format!("{TIMELINE_EXAMPLES}\n\n{}", exit::TABLE))]
+    Timeline(Box<TimelineArgs>),
     /// Try what this kernel lets these privileges do, and say what to change.
     ///
     /// Each hook is loaded and attached for real, then detached; then the plan that trace would
@@ -116,6 +123,15 @@ Examples:
       why app.service never became ready
   notify-trace explain boot.jsonl --fail-on-verdict -o json
       for a test: exit code 7 if a notification was lost, and why as JSON Lines";
+
+const TIMELINE_EXAMPLES: &str = "\
+Examples:
+  notify-trace timeline boot.ntrec -o boot.html
+      a page for any browser: what started when, what was slow, what failed and why
+  notify-trace timeline before.ntrec after.ntrec -o update.svg --unit nginx
+      two recordings of one service below each other, as a picture
+  notify-trace timeline boot.jsonl -o boot.json --keys-only
+      for ui.perfetto.dev or chrome://tracing, without values";
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -480,6 +496,7 @@ mod tests {
             .chain(RECORD_EXAMPLES.lines())
             .chain(SHOW_EXAMPLES.lines())
             .chain(EXPLAIN_EXAMPLES.lines())
+            .chain(TIMELINE_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())

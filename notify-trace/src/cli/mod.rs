@@ -7,5 +7,6 @@ pub mod output;
 pub mod record;
 pub mod replay;
 pub mod sockets;
+pub mod timeline;
 pub mod trace;
 pub mod view;

@@ -14,16 +14,16 @@
 
 pub mod axis;
 pub mod collect;
-
+pub mod html;
 pub mod model;
-
-
+pub mod perfetto;
+pub mod svg;
 
 mod embed;
 mod facts;
 mod lane;
 mod sha256;
 mod start;
-
-
+#[cfg(test)]
+mod tests;
 mod words;

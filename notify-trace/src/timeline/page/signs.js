@@ -1,0 +1,278 @@
+// Bars and signs. Each kind has a shape of its own; colours only help.
+
+function barStyle(span, section) {
+  if (span.kind === 'reload') return ['reload', 'reload-edge'];
+  if (span.kind === 'stop') return ['stop', 'stop-edge'];
+  if (span.end !== 'done') return ['failed', 'failed-edge'];
+  return span.to - span.from >= section.slow_ns ? ['slow', 'slow-edge'] : ['start', 'start-edge'];
+}
+
+function drawBar(on, style, x, y, wide, tall, isOpen) {
+  on.fillStyle = colours[style[0]];
+  on.strokeStyle = colours[style[1]];
+  on.lineWidth = 1;
+  if (tall < 6) {
+    on.fillStyle = colours[style[1]];
+    on.fillRect(x, y, Math.max(wide, 1.5), tall);
+    return;
+  }
+  on.beginPath();
+  on.roundRect(x + 0.5, y + 0.5, Math.max(wide - 1, 2), tall - 1, 2);
+  on.fill();
+  if (isOpen) on.setLineDash([4, 3]);
+  on.stroke();
+  on.setLineDash([]);
+}
+
+// A failed or unfinished start is hatched, so that it is told without its colour.
+function hatch(on, style, x, y, wide, tall) {
+  on.save();
+  on.beginPath();
+  on.rect(x, y, wide, tall);
+  on.clip();
+  on.strokeStyle = colours[style[1]];
+  on.globalAlpha = 0.55;
+  on.beginPath();
+  const from = Math.max(x, 0) - (Math.max(x, 0) - x) % 7 - tall;
+  for (let at = from; at < Math.min(x + wide, 6000); at += 7) {
+    on.moveTo(at, y + tall);
+    on.lineTo(at + tall, y);
+  }
+  on.stroke();
+  on.restore();
+}
+
+function drawSpans(row) {
+  const { lane } = row;
+  const y = AXIS + row.y - view.top;
+  const tall = row.height < 12 ? Math.max(row.height - 1, 2) : Math.min(12, row.height - 5);
+  const top = row.height < 12 ? y : Math.round(y + (row.height - tall) / 2);
+  for (const span of lane.spans) {
+    if (span.to < view.from || span.from > view.to) continue;
+    const x = Math.max(toX(span.from), -20);
+    const end = Math.min(toX(span.to), width + 20);
+    const style = barStyle(span, lane.section);
+    drawBar(ctx, style, x, top, end - x, tall, span.end === 'open');
+    if (span.end !== 'done' && tall >= 6) hatch(ctx, style, x, top, end - x, tall);
+    const isTold = span.kind === 'start' && (span.end !== 'done' || span.to - span.from >= lane.section.slow_ns);
+    if (isTold && tall >= 9 && end - x > 90) {
+      const text = span.end === 'failed' ? `failed after ${duration(span.to - span.from)}`
+        : span.end === 'open' ? `not READY after ${duration(span.to - span.from)}` : `${duration(span.to - span.from)} to READY`;
+      ctx.font = font(10.5, 650);
+      ctx.textAlign = 'left';
+      ctx.textBaseline = 'middle';
+      const left = Math.max(x, labels) + 8;
+      const room = ctx.measureText(text).width + 8;
+      if (left + room < end) {
+        if (span.end !== 'done') {
+          ctx.fillStyle = colours.page;
+          ctx.beginPath();
+          ctx.roundRect(left - 4, top + 0.5, room, tall - 1, 2);
+          ctx.fill();
+        }
+        ctx.fillStyle = span.end === 'done' ? colours.text : colours.bad;
+        ctx.fillText(text, left, top + tall / 2 + 0.5);
+      }
+    }
+  }
+}
+
+function cross(on, x, y, size) {
+  // A light edge, so that it is seen on anything.
+  for (const [colour, wide] of [[colours.page, 5], [colours['failed-edge'], 2.6]]) {
+    on.strokeStyle = colour;
+    on.lineWidth = wide;
+    on.lineCap = 'round';
+    on.beginPath();
+    on.moveTo(x - size, y - size);
+    on.lineTo(x + size, y + size);
+    on.moveTo(x + size, y - size);
+    on.lineTo(x - size, y + size);
+    on.stroke();
+  }
+  on.lineCap = 'butt';
+  on.lineWidth = 1;
+}
+
+// A triangle with a mark: something is wrong, and no message stands for it.
+function alarm(on, x, y, isLoss) {
+  on.beginPath();
+  on.moveTo(x, y - 6);
+  on.lineTo(x + 6.5, y + 5);
+  on.lineTo(x - 6.5, y + 5);
+  on.closePath();
+  on.lineJoin = 'round';
+  on.strokeStyle = colours.page;
+  on.lineWidth = 3;
+  on.stroke();
+  on.fillStyle = isLoss ? colours['failed-edge'] : colours['slow-edge'];
+  on.fill();
+  on.lineWidth = 1;
+  on.fillStyle = colours.page;
+  on.fillRect(x - 0.8, y - 2.6, 1.6, 4);
+  on.fillRect(x - 0.8, y + 2.2, 1.6, 1.6);
+}
+
+function sign(on, kind, x, y, isOpen) {
+  on.lineWidth = 1.5;
+  on.strokeStyle = colours.page;
+  on.beginPath();
+  if (kind === 'ready') {
+    on.arc(x, y, 4.2, 0, 7);
+    on.fillStyle = colours.ready;
+  } else if (kind === 'reloading') {
+    on.moveTo(x, y - 5);
+    on.lineTo(x + 5, y);
+    on.lineTo(x, y + 5);
+    on.lineTo(x - 5, y);
+    on.closePath();
+    on.fillStyle = colours['reload-edge'];
+  } else if (kind === 'stopping') {
+    on.rect(x - 4, y - 4, 8, 8);
+    on.fillStyle = colours['stop-edge'];
+  } else if (kind === 'status') {
+    on.arc(x, y, 2.8, 0, 7);
+    on.fillStyle = colours.page;
+    on.strokeStyle = colours.quiet;
+  } else if (kind === 'watchdog') {
+    on.rect(x - 1.5, y - 5, 3, 10);
+    on.fillStyle = colours.quiet;
+  } else {
+    on.moveTo(x, y - 3.5);
+    on.lineTo(x + 4, y + 3);
+    on.lineTo(x - 4, y + 3);
+    on.closePath();
+    on.fillStyle = colours.faint;
+  }
+  if (isOpen) {
+    on.fillStyle = colours.page;
+    on.strokeStyle = colours['slow-edge'];
+    on.setLineDash([2, 2]);
+  }
+  on.stroke();
+  on.fill();
+  on.setLineDash([]);
+  if (kind === 'status' || isOpen) on.stroke();
+  on.lineWidth = 1;
+}
+
+// The first of a sorted list that is not before a time.
+function firstFrom(list, at, key) {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (key(list[middle]) < at) low = middle + 1; else high = middle;
+  }
+  return low;
+}
+
+const byTime = (mark) => mark.at;
+
+function drawMarks(row) {
+  const { lane } = row;
+  const y = AXIS + row.y - view.top;
+  const middle = y + row.height / 2;
+  const margin = (view.to - view.from) * 0.02;
+  const isTiny = row.height < 12;
+  if (!isTiny) drawPings(lane, y + row.height);
+  const begin = firstFrom(lane.marks, view.from - margin, byTime);
+  // Of signs of one kind on one place one is enough.
+  const drawn = {};
+  const failed = [];
+  for (let at = begin; at < lane.marks.length && lane.marks[at].at <= view.to + margin; at += 1) {
+    const mark = lane.marks[at];
+    const x = toX(mark.at);
+    if (mark.state === 'failed') {
+      failed.push(x);
+      continue;
+    }
+    const place = `${mark.kind}${mark.state}`;
+    if (drawn[place] !== undefined && x - drawn[place] < 2) continue;
+    drawn[place] = x;
+    if (isTiny) {
+      if (mark.kind === 'ready') {
+        ctx.fillStyle = colours.ready;
+        ctx.fillRect(x - 1, y, 2, Math.max(row.height - 1, 2));
+      }
+      continue;
+    }
+    sign(ctx, mark.kind, x, middle, mark.state === 'open');
+    if (mark.state === 'warning') {
+      ctx.strokeStyle = colours['slow-edge'];
+      ctx.lineWidth = 1.5;
+      ctx.beginPath();
+      ctx.arc(x, middle, 7, 0, 7);
+      ctx.stroke();
+      ctx.lineWidth = 1;
+    }
+  }
+  for (const x of failed) {
+    if (isTiny) {
+      ctx.fillStyle = colours['failed-edge'];
+      ctx.fillRect(x - 2, y, 4, row.height);
+    } else cross(ctx, x, middle, 4);
+  }
+  if (isTiny) return;
+  for (const verdict of lane.verdicts) {
+    if (verdict.at < view.from - margin || verdict.at > view.to + margin || standsAtMark(verdict, lane)) continue;
+    alarm(ctx, toX(verdict.at), middle, verdict.is_loss);
+  }
+}
+
+// Whether a message's own sign says it.
+function standsAtMark(verdict, lane) {
+  verdict.atMark ??= lane.marks.some((mark) => mark.state === 'failed' && (mark.verdicts ?? []).includes(verdict.number))
+    || (verdict.about.length === 0 && lane.marks.some((mark) => mark.kind === 'connect' && Math.abs(mark.at - verdict.at) < 1e6));
+  return verdict.atMark;
+}
+
+function drawPings(lane, bottom) {
+  const { pings } = lane;
+  if (pings.length === 0) return;
+  ctx.fillStyle = colours.faint;
+  let last = -10;
+  for (let at = firstFrom(pings, view.from, (it) => it); at < pings.length && pings[at] <= view.to; at += 1) {
+    const x = Math.round(toX(pings[at]));
+    if (x - last < 2) continue;
+    ctx.fillRect(x, bottom - 5, 1.5, 4);
+    last = x;
+  }
+}
+
+function drawHops(first, last) {
+  const done = new Set();
+  for (let at = first; at < last; at += 1) {
+    const lane = view.rows[at].lane;
+    if (!lane || view.rows[at].height < 12) continue;
+    for (const hop of lane.hops) {
+      if (done.has(hop) || !hop.fromLane.row || !hop.toLane.row || hop.fromLane === hop.toLane) continue;
+      done.add(hop);
+      if (hop.to_at < view.from || hop.from_at > view.to) continue;
+      drawHop(hop);
+    }
+  }
+}
+
+function drawHop(hop) {
+  const place = (lane) => AXIS + lane.row.y - view.top + lane.row.height / 2;
+  const [x, y, tx, ty] = [toX(hop.from_at), place(hop.fromLane), toX(hop.to_at), place(hop.toLane)];
+  const bulge = Math.max(0, 14 - (tx - x));
+  ctx.strokeStyle = colours['reload-edge'];
+  ctx.fillStyle = colours['reload-edge'];
+  ctx.lineWidth = 1.4;
+  ctx.beginPath();
+  ctx.moveTo(x + 4, y);
+  const end = tx + (bulge > 0 ? 5 : -5);
+  if (bulge > 0) ctx.bezierCurveTo(x + 6 + bulge, y, tx + 6 + bulge, ty, end + 4, ty);
+  else ctx.bezierCurveTo((x + tx) / 2, y, (x + tx) / 2, ty, end - 4, ty);
+  ctx.stroke();
+  const side = bulge > 0 ? -1 : 1;
+  ctx.beginPath();
+  ctx.moveTo(end, ty);
+  ctx.lineTo(end - side * 6, ty - 3);
+  ctx.lineTo(end - side * 6, ty + 3);
+  ctx.closePath();
+  ctx.fill();
+  ctx.lineWidth = 1;
+}
