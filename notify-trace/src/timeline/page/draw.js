@@ -103,11 +103,35 @@ function paint() {
   for (let at = first; at < last; at += 1) if (view.rows[at].lane) drawSpans(view.rows[at]);
   for (let at = first; at < last; at += 1) if (view.rows[at].lane) drawMarks(view.rows[at]);
   drawHops(first, last);
+  drawSelected();
   ctx.restore();
   for (let at = first; at < last; at += 1) drawLabel(view.rows[at]);
   ctx.restore();
   drawAxis(ticks);
   drawOverview();
+}
+
+// A line through all lanes at the time of what is selected, and a ring around it.
+function drawSelected() {
+  const { selected } = view;
+  if (!selected) return;
+  const at = (selected.mark ?? selected.verdict)?.at ?? selected.ping;
+  if (at === undefined) return;
+  const x = toX(at);
+  ctx.strokeStyle = colours.focus;
+  ctx.setLineDash([3, 3]);
+  ctx.beginPath();
+  ctx.moveTo(Math.round(x) + 0.5, AXIS);
+  ctx.lineTo(Math.round(x) + 0.5, height);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  const { row } = selected.lane;
+  if (!row) return;
+  ctx.lineWidth = 2;
+  ctx.beginPath();
+  ctx.arc(x, AXIS + row.y - view.top + row.height / 2, 9, 0, 7);
+  ctx.stroke();
+  ctx.lineWidth = 1;
 }
 
 function axisTicks() {

@@ -255,7 +255,7 @@ function drawHeader() {
   $('title').textContent = many ? `${data.sections.length} sessions` : first?.host ?? 'nothing was recorded';
   document.title = `${$('title').textContent} – notify-trace timeline`;
   const end = clock(data.end, 0);
-  $('subtitle').textContent = first ? `notify-trace timeline, ${day(0)} ${clock(0, 0)} to ${end} ${zone()}` : '';
+  $('subtitle').textContent = first ? `${day(0)} ${clock(0, 0)} to ${end} ${zone()}` : '';
   const failed = lanes.reduce((sum, lane) => sum + lane.failed, 0);
   const never = lanes.filter((lane) => lane.never).length;
   const slow = lanes.filter((lane) => lane.slow).length;
@@ -284,14 +284,14 @@ function drawLegend() {
   };
   const items = [
     [bar(['start', 'start-edge']), 'start to READY'], [bar(['slow', 'slow-edge']), 'slow start'],
-    [bar(['failed', 'failed-edge'], true), 'failed or unfinished'], [bar(['reload', 'reload-edge']), 'reload'],
+    [bar(['failed', 'failed-edge'], true), 'failed, unfinished'], [bar(['reload', 'reload-edge']), 'reload'],
     [bar(['stop', 'stop-edge']), 'stop'],
     [(on) => sign(on, 'ready', 12, 8), 'READY=1'], [(on) => sign(on, 'status', 12, 8), 'STATUS='],
     [(on) => sign(on, 'reloading', 12, 8), 'RELOADING=1'], [(on) => sign(on, 'stopping', 12, 8), 'STOPPING=1'],
     [(on) => sign(on, 'other', 12, 8), 'other'],
-    [(on) => { on.fillStyle = colours.faint; for (const x of [5, 11, 17]) on.fillRect(x, 9, 1.5, 4); }, 'watchdog ping'],
-    [(on) => cross(on, 12, 8, 4), 'lost or refused'], [(on) => alarm(on, 12, 8, true), 'something is wrong'],
-    [drawArrow, 'passed on (hop)'],
+    [(on) => { on.fillStyle = colours.faint; for (const x of [5, 11, 17]) on.fillRect(x, 5, 1.5, 6); }, 'watchdog'],
+    [(on) => cross(on, 12, 8, 4), 'lost or refused'], [(on) => alarm(on, 12, 8, true), 'problem'],
+    [drawArrow, 'hop'],
   ];
   $('legend').replaceChildren();
   for (const [paintSign, text] of items) {

@@ -55,11 +55,12 @@ function drawPicture() {
       last = x;
     }
   });
-  on.globalAlpha = 1;
   for (const [style, span, y] of bad) {
+    on.globalAlpha = tall > 1 ? 1 : style[0] === 'slow' ? 0.6 : 0.28;
     on.fillStyle = colours[style[1]];
     on.fillRect(stripX(span.from), y, Math.max(stripX(span.to) - stripX(span.from), 2), Math.max(tall, 1));
   }
+  on.globalAlpha = 1;
   lanes.forEach((lane, number) => {
     const y = 4 + number / lanes.length * room;
     on.fillStyle = colours['failed-edge'];
@@ -82,8 +83,10 @@ function drawOverview() {
   stripCtx.fillRect(0, 0, from, stripHeight);
   stripCtx.fillRect(to, 0, stripWidth - to, stripHeight);
   stripCtx.globalAlpha = 1;
-  stripCtx.fillStyle = colours.window;
-  stripCtx.fillRect(from, top, to - from, Math.max(tall, 3));
+  if (to - from < stripWidth - 2) {
+    stripCtx.fillStyle = colours.window;
+    stripCtx.fillRect(from, top, to - from, Math.max(tall, 3));
+  }
   stripCtx.strokeStyle = colours.focus;
   stripCtx.lineWidth = 1;
   stripCtx.strokeRect(from + 0.5, Math.round(top) + 0.5, Math.max(to - from - 1, 2), Math.max(Math.round(tall) - 1, 3));

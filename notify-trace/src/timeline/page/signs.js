@@ -54,27 +54,30 @@ function drawSpans(row) {
     const style = barStyle(span, lane.section);
     drawBar(ctx, style, x, top, end - x, tall, span.end === 'open');
     if (span.end !== 'done' && tall >= 6) hatch(ctx, style, x, top, end - x, tall);
-    const isTold = span.kind === 'start' && (span.end !== 'done' || span.to - span.from >= lane.section.slow_ns);
-    if (isTold && tall >= 9 && end - x > 90) {
-      const text = span.end === 'failed' ? `failed after ${duration(span.to - span.from)}`
-        : span.end === 'open' ? `not READY after ${duration(span.to - span.from)}` : `${duration(span.to - span.from)} to READY`;
-      ctx.font = font(10.5, 650);
-      ctx.textAlign = 'left';
-      ctx.textBaseline = 'middle';
-      const left = Math.max(x, labels) + 8;
-      const room = ctx.measureText(text).width + 8;
-      if (left + room < end) {
-        if (span.end !== 'done') {
-          ctx.fillStyle = colours.page;
-          ctx.beginPath();
-          ctx.roundRect(left - 4, top + 0.5, room, tall - 1, 2);
-          ctx.fill();
-        }
-        ctx.fillStyle = span.end === 'done' ? colours.text : colours.bad;
-        ctx.fillText(text, left, top + tall / 2 + 0.5);
-      }
-    }
+    if (tall >= 9) drawBarText(lane, span, end, top + tall / 2 + 0.5);
   }
+}
+
+// What is worth to be read at a glance stands behind its bar.
+function drawBarText(lane, span, end, y) {
+  const took = span.to - span.from;
+  if (span.kind !== 'start' || (span.end === 'done' && took < lane.section.slow_ns)) return;
+  const text = span.end === 'failed' ? `failed to start, after ${duration(took)}`
+    : span.end === 'open' ? `not READY after ${duration(took)}` : duration(took);
+  ctx.font = font(11, 650);
+  ctx.textBaseline = 'middle';
+  ctx.fillStyle = span.end === 'done' ? colours.odd : colours.bad;
+  const wide = ctx.measureText(text).width;
+  // Within the bar, on a ground of its own, if there is no room behind it.
+  const isInside = end + 14 + wide > width - 4;
+  ctx.textAlign = isInside ? 'right' : 'left';
+  if (isInside) {
+    const edge = Math.min(end, width - 4) - 16;
+    ctx.fillStyle = colours.page;
+    ctx.fillRect(edge - wide - 4, y - 6, wide + 8, 12);
+    ctx.fillStyle = span.end === 'done' ? colours.odd : colours.bad;
+    ctx.fillText(text, edge, y);
+  } else ctx.fillText(text, end + 11, y);
 }
 
 function cross(on, x, y, size) {
@@ -168,6 +171,37 @@ function firstFrom(list, at, key) {
 }
 
 const byTime = (mark) => mark.at;
+const major = { ready: 1, reloading: 1, stopping: 1 };
+
+// Whether one of the first so many, sorted, is within a sign's width.
+function isNear(places, x, many) {
+  let low = 0;
+  let high = many;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (places[middle] < x - 7) low = middle + 1; else high = middle;
+  }
+  return low < many && places[low] <= x + 7;
+}
+
+function drawMark(mark, x, y, tall, isTiny) {
+  const middle = y + tall / 2;
+  if (isTiny) {
+    if (mark.kind === 'ready') {
+      ctx.fillStyle = colours.ready;
+      ctx.fillRect(x - 1, y, 2, Math.max(tall - 1, 2));
+    }
+    return;
+  }
+  sign(ctx, mark.kind, x, middle, mark.state === 'open');
+  if (mark.state !== 'warning') return;
+  ctx.strokeStyle = colours['slow-edge'];
+  ctx.lineWidth = 1.5;
+  ctx.beginPath();
+  ctx.arc(x, middle, 7, 0, 7);
+  ctx.stroke();
+  ctx.lineWidth = 1;
+}
 
 function drawMarks(row) {
   const { lane } = row;
@@ -175,36 +209,30 @@ function drawMarks(row) {
   const middle = y + row.height / 2;
   const margin = (view.to - view.from) * 0.02;
   const isTiny = row.height < 12;
-  if (!isTiny) drawPings(lane, y + row.height);
+  if (!isTiny) drawPings(lane, middle);
   const begin = firstFrom(lane.marks, view.from - margin, byTime);
-  // Of signs of one kind on one place one is enough.
-  const drawn = {};
+  // What matters more hides what stands too near to be told from it; zooming in parts them.
+  const placed = [];
   const failed = [];
+  const shown = [];
   for (let at = begin; at < lane.marks.length && lane.marks[at].at <= view.to + margin; at += 1) {
     const mark = lane.marks[at];
-    const x = toX(mark.at);
-    if (mark.state === 'failed') {
-      failed.push(x);
-      continue;
-    }
-    const place = `${mark.kind}${mark.state}`;
-    if (drawn[place] !== undefined && x - drawn[place] < 2) continue;
-    drawn[place] = x;
-    if (isTiny) {
-      if (mark.kind === 'ready') {
-        ctx.fillStyle = colours.ready;
-        ctx.fillRect(x - 1, y, 2, Math.max(row.height - 1, 2));
-      }
-      continue;
-    }
-    sign(ctx, mark.kind, x, middle, mark.state === 'open');
-    if (mark.state === 'warning') {
-      ctx.strokeStyle = colours['slow-edge'];
-      ctx.lineWidth = 1.5;
-      ctx.beginPath();
-      ctx.arc(x, middle, 7, 0, 7);
-      ctx.stroke();
-      ctx.lineWidth = 1;
+    if (mark.state === 'failed') failed.push(toX(mark.at));
+    else shown.push(mark);
+  }
+  placed.push(...failed);
+  for (const rank of [0, 1]) {
+    let last = -100;
+    placed.sort((one, other) => one - other);
+    const before = placed.length;
+    for (const mark of shown) {
+      const isMajor = mark.kind in major || mark.state !== 'ok';
+      if (isMajor !== (rank === 0)) continue;
+      const x = toX(mark.at);
+      if (x - last < (rank === 0 ? 2 : 6) || (rank === 1 && isNear(placed, x, before))) continue;
+      last = x;
+      placed.push(x);
+      drawMark(mark, x, y, row.height, isTiny);
     }
   }
   for (const x of failed) {
@@ -227,7 +255,7 @@ function standsAtMark(verdict, lane) {
   return verdict.atMark;
 }
 
-function drawPings(lane, bottom) {
+function drawPings(lane, middle) {
   const { pings } = lane;
   if (pings.length === 0) return;
   ctx.fillStyle = colours.faint;
@@ -235,7 +263,7 @@ function drawPings(lane, bottom) {
   for (let at = firstFrom(pings, view.from, (it) => it); at < pings.length && pings[at] <= view.to; at += 1) {
     const x = Math.round(toX(pings[at]));
     if (x - last < 2) continue;
-    ctx.fillRect(x, bottom - 5, 1.5, 4);
+    ctx.fillRect(x, middle - 3, 1.5, 6);
     last = x;
   }
 }
