@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use super::axis;
 use super::embed::xml;
-use super::model::{Hop, Lane, Section, SpanEnd, SpanKind, Timeline, VerdictRow};
+use super::model::{
+    Hop, Lane, Mark, MarkKind, MarkState, Section, SpanEnd, SpanKind, Timeline, VerdictRow,
+};
 use crate::words;
 
 mod signs;
@@ -200,19 +202,11 @@ impl Picture<'_> {
             writeln!(
                 self.out,
                 r#"<line class="ping" x1="{x:.1}" x2="{x:.1}" y1="{}" y2="{}"/>"#,
-                middle + 3,
-                middle + 8
+                middle - 3,
+                middle + 3
             )?;
         }
-        for mark in &lane.marks {
-            let x = self.scale.place(mark.at);
-            let when = axis::label(self.timeline.origin, self.timeline.zone_seconds, mark.at, 1);
-            let mut title = format!("{when}  {}", mark.lines.join("  "));
-            if let Some(fate) = &mark.fate {
-                title = format!("{title}  {fate}");
-            }
-            signs::mark(self.out, x, middle, mark, &title)?;
-        }
+        self.marks(lane, middle)?;
         let left_out = lane.pings_left_out + lane.marks_left_out;
         if left_out > 0 {
             writeln!(
@@ -221,6 +215,34 @@ impl Picture<'_> {
                 RIGHT - 4,
                 middle + 4
             )?;
+        }
+        Ok(())
+    }
+
+    /// Signs that matter most come last, on top; a lesser one that would hide behind them is left out: here
+    /// nobody can zoom in.
+    fn marks(&mut self, lane: &Lane, middle: i64) -> io::Result<()> {
+        let mut placed: Vec<f64> = Vec::new();
+        let mut drawn: Vec<(f64, &Mark)> = Vec::new();
+        for wanted in [Rank::Failed, Rank::Major, Rank::Minor] {
+            for mark in lane.marks.iter().filter(|mark| rank(mark) == wanted) {
+                let x = self.scale.place(mark.at);
+                let is_hidden = wanted == Rank::Minor && is_near(&placed, x);
+                if !is_hidden {
+                    placed.push(x);
+                    drawn.push((x, mark));
+                }
+            }
+            placed.sort_by(f64::total_cmp);
+        }
+        for (x, mark) in drawn.into_iter().rev() {
+            let (origin, zone) = (self.timeline.origin, self.timeline.zone_seconds);
+            let when = axis::label(origin, zone, mark.at, 1);
+            let mut title = format!("{when}  {}", mark.lines.join("  "));
+            if let Some(fate) = &mark.fate {
+                title = format!("{title}  {fate}");
+            }
+            signs::mark(self.out, x, middle, mark, &title)?;
         }
         Ok(())
     }
@@ -241,14 +263,21 @@ impl Picture<'_> {
         )
     }
 
-    /// What went wrong without a message that stands for it.
+    /// What went wrong; a triangle, where no message stands for it.
     fn flag(&mut self, verdict: &VerdictRow, y: i64) -> io::Result<()> {
         let x = self.scale.place(verdict.at);
         let class = if verdict.is_loss { "bad" } else { "odd" };
+        if verdict.about.is_empty() {
+            writeln!(
+                self.out,
+                r#"<path class="{class}" d="M{x:.1} {} l6 10 h-12 z"/>"#,
+                y + 4
+            )?;
+        }
         writeln!(
             self.out,
             r#"<text class="flag {class}" x="{:.1}" y="{}">✗{}<title>{}</title></text>"#,
-            x + 5.0,
+            x + 8.0,
             y + 9,
             verdict.number,
             xml(&verdict.what)
@@ -294,6 +323,32 @@ impl Picture<'_> {
         }
         Ok(())
     }
+}
+
+/// How much a message matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    Failed,
+    Major,
+    Minor,
+}
+
+fn rank(mark: &Mark) -> Rank {
+    match (mark.state, mark.kind) {
+        (MarkState::Failed, _) => Rank::Failed,
+        (MarkState::Ok, MarkKind::Ready | MarkKind::Reloading | MarkKind::Stopping)
+        | (MarkState::Open | MarkState::Warning, _) => Rank::Major,
+        (MarkState::Ok, _) => Rank::Minor,
+    }
+}
+
+/// Whether there is a place within a sign's width; places are sorted but for those of the same rank.
+fn is_near(placed: &[f64], x: f64) -> bool {
+    const SIGN: f64 = 7.0;
+    // The last are of the same rank and in order, so that the very last is the nearest of them.
+    let last = placed.last().is_some_and(|last| (last - x).abs() < SIGN);
+    let at = placed.partition_point(|place| *place < x - SIGN);
+    last || placed.get(at).is_some_and(|place| *place < x + SIGN)
 }
 
 /// How long a lane's first start took, and whether that is as it should be.

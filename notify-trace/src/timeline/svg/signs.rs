@@ -13,10 +13,10 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1b1f24}\
 .quiet,.tick,.more{fill:#57606a}.tick{font-size:11px;text-anchor:middle}\
 .took{text-anchor:end;font-variant-numeric:tabular-nums;fill:#57606a}.more{font-size:10px;text-anchor:end}\
 .flag{font-size:10px;font-weight:600}\
-.bad,text.bad{fill:#b83d00;font-weight:600}.odd,text.odd{fill:#8f5a00;font-weight:600}\
+.bad,text.bad,text.flag.bad{fill:#b83d00}.odd,text.odd{fill:#8f5a00}text.bad,text.odd,tspan.bad,tspan.odd{font-weight:600}\
 .band{fill:#f5f7f9}.grid{stroke:#dfe3e8}\
 .start{fill:#9cc9e8;stroke:#0072b2}.slow{fill:#f3c566;stroke:#8f5a00}\
-.failed{fill:#f2b08a;stroke:#d55e00}.open{fill:none;stroke:#d55e00;stroke-dasharray:4 2}\
+.failed{fill:url(#hatch);stroke:#d55e00}.hatch{fill:#f2b08a}.hatching{stroke:#d55e00;stroke-opacity:.55}.open{fill:none;stroke:#d55e00;stroke-dasharray:4 2}\
 .reload{fill:#e5bdd3;stroke:#a8487f}.stop{fill:#c9ced4;stroke:#57606a}\
 .ping{stroke:#8a939d}.hop{fill:none;stroke:#a8487f;stroke-width:1.3}\
 .ready{fill:#009e73}.status{fill:#fff;stroke:#57606a;stroke-width:1.5}.other{fill:#57606a}\
@@ -24,7 +24,7 @@ text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1b1f24}\
 .warning{fill:none;stroke:#8f5a00;stroke-width:1.5}.pending{stroke-dasharray:2 2}\
 @media (prefers-color-scheme:dark){text{fill:#e6e9ed}.page{fill:#14171b}.band{fill:#1a1e23}\
 .grid{stroke:#2d333b}.quiet,.tick,.more,.took{fill:#a0a8b2}.bad,text.bad{fill:#ff9560}.odd,text.odd{fill:#f3c566}\
-.start{fill:#1d4e70;stroke:#56b4e9}.slow{fill:#6d5012;stroke:#f3c566}.failed{fill:#6d3210;stroke:#ff9560}\
+.start{fill:#1d4e70;stroke:#56b4e9}.slow{fill:#6d5012;stroke:#f3c566}.failed{stroke:#ff9560}.hatch{fill:#6d3210}\
 .reload{fill:#5b3049;stroke:#cc79a7}.stop{fill:#3d444d;stroke:#a0a8b2}.ready{fill:#2fc79a}\
 .status{fill:#14171b;stroke:#a0a8b2}.other{fill:#a0a8b2}.stopping{fill:#c9ced4}.cross{stroke:#ff9560}\
 .hop{stroke:#cc79a7}.reloading{fill:#cc79a7}}";
@@ -105,7 +105,7 @@ fn sign(out: &mut dyn Write, x: f64, y: i64, kind: MarkKind, more: &str) -> io::
 pub(super) fn legend(out: &mut dyn Write, left: i64, y: i64) -> io::Result<()> {
     write!(
         out,
-        r#"<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto"><path class="reloading" d="M0 0 L8 4 L0 8 z"/></marker></defs>"#
+        r#"<defs><pattern id="hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch" width="7" height="7"/><line class="hatching" x1="0" y1="0" x2="0" y2="7"/></pattern><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto"><path class="reloading" d="M0 0 L8 4 L0 8 z"/></marker></defs>"#
     )?;
     let mut x = left;
     let bars = [
@@ -157,5 +157,5 @@ fn label(out: &mut dyn Write, x: i64, y: i64, text: &str) -> io::Result<i64> {
         xml(text)
     )?;
     let characters = i64::try_from(text.chars().count()).unwrap_or(0);
-    Ok(x + characters * 7 + 14)
+    Ok(x + characters * 8 + 14)
 }
