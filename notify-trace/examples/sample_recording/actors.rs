@@ -85,10 +85,27 @@ pub fn play(host: &mut Host, number: u32, units: u32) {
         Fate::Slow => 7 * S + host.random(6_000) * MS,
         _ => (40 + host.random(300) + host.random(30) * host.random(40)) * MS,
     };
-    state(host, &actor, began_ns + 15 * MS, "activating", "start", None);
+    state(
+        host,
+        &actor,
+        began_ns + 15 * MS,
+        "activating",
+        "start",
+        None,
+    );
     let [first, second, third] = names::statuses(number);
-    say(host, &actor, began_ns + took_ns / 5, &format!("STATUS={first}"));
-    say(host, &actor, began_ns + took_ns / 2, &format!("STATUS={second}"));
+    say(
+        host,
+        &actor,
+        began_ns + took_ns / 5,
+        &format!("STATUS={first}"),
+    );
+    say(
+        host,
+        &actor,
+        began_ns + took_ns / 2,
+        &format!("STATUS={second}"),
+    );
     let ready_ns = began_ns + took_ns;
     let message = format!("READY=1\nSTATUS={third}");
     match fate {
@@ -131,13 +148,28 @@ fn goes_on(host: &mut Host, actor: &Actor, fate: Fate, ready_ns: u64) {
         } else {
             format!("\nMONOTONIC_USEC={}", (at_ns - 200 * US) / US)
         };
-        say(host, actor, at_ns, &format!("RELOADING=1{stamp}\nSTATUS=Reloading configuration"));
+        say(
+            host,
+            actor,
+            at_ns,
+            &format!("RELOADING=1{stamp}\nSTATUS=Reloading configuration"),
+        );
         let took_ns = (120 + host.random(1_500)) * MS;
-        say(host, actor, at_ns + took_ns, "READY=1\nSTATUS=Configuration reloaded");
+        say(
+            host,
+            actor,
+            at_ns + took_ns,
+            "READY=1\nSTATUS=Configuration reloaded",
+        );
     }
     if actor.number % 15 == 11 {
         let at_ns = 55 * S + host.random(8_000) * MS;
-        say(host, actor, at_ns, "STOPPING=1\nSTATUS=Draining connections");
+        say(
+            host,
+            actor,
+            at_ns,
+            "STOPPING=1\nSTATUS=Draining connections",
+        );
         let gone_ns = at_ns + (200 + host.random(2_500)) * MS;
         host.exit(&actor.main, gone_ns);
     }
@@ -146,12 +178,19 @@ fn goes_on(host: &mut Host, actor: &Actor, fate: Fate, ready_ns: u64) {
 /// `READY=1` is said, and nobody hears it.
 fn never_ready(host: &mut Host, actor: &Actor, fate: Fate, at_ns: u64) {
     let pid = host.pid();
-    let comm = if fate == Fate::Refused { "sh" } else { "systemd-notify" };
+    let comm = if fate == Fate::Refused {
+        "sh"
+    } else {
+        "systemd-notify"
+    };
     let helper = process(comm, pid, &actor.unit, at_ns - 3 * MS);
     let mut it = Message::new(at_ns, &helper, "READY=1");
     it.is_gone = fate == Fate::HelperGone;
     host.send(it);
-    host.exit(&helper, at_ns + if fate == Fate::Refused { S } else { 20 * US });
+    host.exit(
+        &helper,
+        at_ns + if fate == Fate::Refused { S } else { 20 * US },
+    );
     state(host, actor, at_ns + 60 * MS, "activating", "start", None);
     let limit_ns = actor.began_ns + TIMEOUT_NS;
     state(host, actor, limit_ns, "failed", "failed", Some("timeout"));
@@ -169,7 +208,12 @@ fn through_runc(host: &mut Host, actor: &Actor, at_ns: u64, message: &str) {
     it.to = ("runc", inode, &address, actor.main.clone());
     host.send(it);
     say(host, actor, at_ns, "READY=1");
-    say(host, actor, at_ns + 400 * US, &format!("MAINPID={}", actor.main.pid));
+    say(
+        host,
+        actor,
+        at_ns + 400 * US,
+        &format!("MAINPID={}", actor.main.pid),
+    );
 }
 
 fn say(host: &mut Host, actor: &Actor, at_ns: u64, payload: &str) {

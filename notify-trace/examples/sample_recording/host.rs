@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use notify_trace::decode::message;
 use notify_trace::event::{
-    Address, Attribution, Blob, Container, Credentials, Delivery, DeliveryState, Destination, Errno,
-    Event, Exit, FORMAT_VERSION, Losses, Notification, Plan, PlanName, Process, Receiver, Runtime,
-    SendResult, Session, SocketRule, Summary, Timing, Unit, UnitState,
+    Address, Attribution, Blob, Container, Credentials, Delivery, DeliveryState, Destination,
+    Errno, Event, Exit, FORMAT_VERSION, Losses, Notification, Plan, PlanName, Process, Receiver,
+    Runtime, SendResult, Session, SocketRule, Summary, Timing, Unit, UnitState,
 };
 
 /// A second.
@@ -152,7 +152,7 @@ impl<'a> Message<'a> {
                 address: address.clone(),
                 connected: false,
             }),
-            receiver: is_sent.then(|| Receiver {
+            receiver: is_sent.then_some(Receiver {
                 inode,
                 address: Some(address),
                 queue_length: Some(0),

@@ -50,13 +50,11 @@ const ROLES: [&str; 8] = [
 /// The name of the unit of a number, without its suffix.
 pub fn name(number: u32) -> String {
     let index = usize::try_from(number).unwrap_or(usize::MAX);
-    match COMMON.get(index) {
-        Some(name) => (*name).to_owned(),
-        None => {
-            let role = ROLES[index % ROLES.len()];
-            format!("{role}@{}", 1 + index / ROLES.len())
-        }
+    if let Some(name) = COMMON.get(index) {
+        return (*name).to_owned();
     }
+    let role = ROLES[index % ROLES.len()];
+    format!("{role}@{}", 1 + index / ROLES.len())
 }
 
 /// What such a service says of itself while it starts.
@@ -77,6 +75,10 @@ pub fn statuses(number: u32) -> [&'static str; 3] {
             "Joining the cluster",
             "Member of 3 nodes",
         ],
-        _ => ["Loading modules", "Warming the cache", "Processing requests…"],
+        _ => [
+            "Loading modules",
+            "Warming the cache",
+            "Processing requests…",
+        ],
     }
 }

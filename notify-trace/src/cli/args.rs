@@ -131,7 +131,7 @@ Examples:
   notify-trace timeline before.ntrec after.ntrec -o update.svg --unit nginx
       two recordings of one service below each other, as a picture
   notify-trace timeline boot.jsonl -o boot.json --keys-only
-      for ui.perfetto.dev or chrome://tracing, without values";
+      a trace for Perfetto's UI, without values";
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]

@@ -47,7 +47,7 @@ pub enum Picture {
     Html,
     /// A static picture.
     Svg,
-    /// JSON for ui.perfetto.dev or chrome://tracing.
+    /// A trace for Perfetto's UI and whatever else reads Chrome's format.
     Perfetto,
 }
 

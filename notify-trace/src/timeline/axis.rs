@@ -72,7 +72,12 @@ pub fn label(origin: Timestamp, zone_seconds: i32, at: i64, step: i64) -> String
 }
 
 /// The marks from a multiple of the step on, in wall time of the zone.
-pub fn ticks(origin: Timestamp, zone_seconds: i32, end: i64, step: i64) -> impl Iterator<Item = i64> {
+pub fn ticks(
+    origin: Timestamp,
+    zone_seconds: i32,
+    end: i64,
+    step: i64,
+) -> impl Iterator<Item = i64> {
     let local = origin.as_nanosecond() + i128::from(zone_seconds) * i128::from(S);
     let past = i64::try_from(local.rem_euclid(i128::from(step))).unwrap_or(0);
     let first = if past == 0 { 0 } else { step - past };

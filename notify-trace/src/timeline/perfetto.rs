@@ -12,12 +12,7 @@ use serde_json::{Map, Value, json};
 use super::model::{Lane, Mark, Section, SpanEnd, SpanKind, Timeline};
 
 /// Threads of each lane.
-const THREADS: [(u64, &str); 4] = [
-    (1, "phases"),
-    (2, "messages"),
-    (3, "hops"),
-    (4, "verdicts"),
-];
+const THREADS: [(u64, &str); 4] = [(1, "phases"), (2, "messages"), (3, "hops"), (4, "verdicts")];
 
 /// The shortest slice that can be seen and clicked, in nanoseconds.
 const SHORTEST: i64 = 1_000;
@@ -200,7 +195,10 @@ impl Trace<'_> {
         // A message that is passed on may have been passed on to its sender: one slice for both.
         let mut slices: HashMap<(usize, u64), i64> = HashMap::new();
         for hop in &section.hops {
-            let ends = [(hop.from, hop.told, hop.from_at), (hop.to, hop.sent, hop.to_at)];
+            let ends = [
+                (hop.from, hop.told, hop.from_at),
+                (hop.to, hop.sent, hop.to_at),
+            ];
             for (lane, id, at) in ends {
                 slices
                     .entry((lane, id))

@@ -168,7 +168,9 @@ impl Picture<'_> {
             r#"<text class="name" x="{indent}" y="{}">{}<title>{}</title></text>"#,
             middle + 4,
             xml(&words::cut(&lane.name, NAME)),
-            xml(&[vec![lane.name.clone()], lane.notes.clone()].concat().join("\n"))
+            xml(&[vec![lane.name.clone()], lane.notes.clone()]
+                .concat()
+                .join("\n"))
         )?;
         if let Some((class, text)) = ready(section, lane) {
             writeln!(
@@ -183,7 +185,7 @@ impl Picture<'_> {
             let (from, to) = (self.scale.place(span.from), self.scale.place(span.to));
             let class = match (span.kind, span.end) {
                 (SpanKind::Start, SpanEnd::Failed) => "start failed",
-                (SpanKind::Start, SpanEnd::Open) | (SpanKind::Reload, SpanEnd::Open) => "open",
+                (SpanKind::Start | SpanKind::Reload, SpanEnd::Open) => "open",
                 (SpanKind::Start, _) if span.to - span.from >= section.slow_ns => "start slow",
                 (SpanKind::Start, _) => "start",
                 (SpanKind::Reload, _) => "reload",
@@ -303,7 +305,10 @@ impl Picture<'_> {
                 0 => String::new(),
                 times => format!(" ({} more)", words::count(times, "time", "times")),
             };
-            let lane = section.lanes.get(verdict.lane).map_or("", |lane| &lane.name);
+            let lane = section
+                .lanes
+                .get(verdict.lane)
+                .map_or("", |lane| &lane.name);
             writeln!(
                 self.out,
                 r#"<text class="name" x="24" y="{y}"><tspan class="{class}">✗{} {}</tspan> <tspan class="quiet">{when}, {}</tspan> {}</text>"#,
@@ -312,7 +317,9 @@ impl Picture<'_> {
                 xml(&verdict.certainty),
                 xml(&words::cut(format!("{lane}{again}"), 100)),
             )?;
-            let helps = verdict.remedy.map_or_else(String::new, |it| format!("; helps: {it}"));
+            let helps = verdict
+                .remedy
+                .map_or_else(String::new, |it| format!("; helps: {it}"));
             writeln!(
                 self.out,
                 r#"<text class="quiet" x="48" y="{}">{}</text>"#,

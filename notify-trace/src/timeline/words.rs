@@ -154,7 +154,9 @@ mod tests {
         assert!(is_ping(&Sample::new("WATCHDOG=1").build()));
         assert!(!is_ping(&Sample::new("WATCHDOG=1\nSTATUS=x").build()));
         assert!(!is_ping(
-            &Sample::new("WATCHDOG=1").failed(111, "ECONNREFUSED").build()
+            &Sample::new("WATCHDOG=1")
+                .failed(111, "ECONNREFUSED")
+                .build()
         ));
     }
 

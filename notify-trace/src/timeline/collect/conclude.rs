@@ -44,7 +44,10 @@ impl Open {
             });
         }
         if it.kind == Kind::ReloadOpen
-            && let Some(from) = it.about.first().and_then(|id| self.lanes[lane].time_of(*id))
+            && let Some(from) = it
+                .about
+                .first()
+                .and_then(|id| self.lanes[lane].time_of(*id))
         {
             self.lanes[lane].span(Span {
                 kind: SpanKind::Reload,
@@ -91,7 +94,10 @@ impl Open {
             let doubt = if forward.or_for.is_empty() {
                 String::new()
             } else {
-                format!(" (or for {}: nothing tells)", texts::numbers(&forward.or_for))
+                format!(
+                    " (or for {}: nothing tells)",
+                    texts::numbers(&forward.or_for)
+                )
             };
             sent.push(format!("#{} after {after}{doubt}", forward.notification));
             let Some(to) = self.homes.get(&forward.notification).copied() else {

@@ -38,7 +38,7 @@ function resize() {
   const box = size(canvas);
   width = box.width;
   height = box.height;
-  labels = Math.round(Math.min(300, Math.max(120, width * 0.26)));
+  labels = Math.round(Math.min(300, Math.max(180, width * 0.3)));
   layOut();
   resizeOverview();
 }
@@ -190,7 +190,10 @@ function drawLabel(row) {
     const x = 12 + ctx.measureText(name).width + 14;
     ctx.font = font(12);
     ctx.fillStyle = colours.quiet;
-    ctx.fillText(cut(`${day(section.began)} ${clock(section.began, 0)}, ${duration(section.ended - section.began)}, Linux ${section.kernel}, ${count(row.size, 'lane', 'lanes')}`, width - x - 12), x, middle);
+    ctx.fillText(cut(`${day(section.began)} ${clock(section.began, 0)}, ${duration(section.ended - section.began)}, Linux ${section.kernel}, ${count(row.size, 'lane', 'lanes')}`, width - x - 190), x, middle);
+    ctx.textAlign = 'right';
+    ctx.fillStyle = colours.focus;
+    ctx.fillText('zoom to this session (s)', width - 28, middle);
     return;
   }
   const { lane } = row;

@@ -7,7 +7,7 @@ function hit(x, y) {
   if (y < AXIS) return null;
   const row = view.rows[rowAt(view.top + y - AXIS)];
   if (!row) return null;
-  if (!row.lane) return { section: row.section };
+  if (!row.lane) return { section: row.section, isFit: x > width - 190 };
   const { lane } = row;
   if (x < labels - 4) return { lane };
   const near = (view.to - view.from) / (width - labels) * 7;
@@ -77,7 +77,7 @@ addEventListener('pointermove', (event) => {
       view.hover = found?.lane ? found : null;
       draw();
     }
-    surface.style.cursor = found && (found.mark || found.span || found.verdict || found.ping !== undefined || x < labels) ? 'pointer' : 'default';
+    surface.style.cursor = found && (found.mark || found.span || found.verdict || found.ping !== undefined || found.section || x < labels) ? 'pointer' : 'default';
     showTip(found, event.clientX, event.clientY);
     return;
   }
@@ -107,10 +107,28 @@ addEventListener('pointerup', (event) => {
 });
 
 function click(found) {
-  if (found?.section) {
+  if (found?.isFit) fitSection(found.section);
+  else if (found?.section) {
     if (!view.closed.delete(found.section)) view.closed.add(found.section);
     layOut();
   } else select(found);
+}
+
+function fitSection(section) {
+  const first = section.lanes.reduce((least, lane) => Math.min(least, lane.first), section.began);
+  const length = Math.max(section.ended - first, 1e6);
+  setWindow(first - length * 0.01, section.ended + length * 0.02);
+}
+
+// The next session, its heading at the top.
+let session = -1;
+function nextSession() {
+  session = (session + 1) % Math.max(data.sections.length, 1);
+  const section = data.sections[session];
+  if (!section) return;
+  fitSection(section);
+  const row = view.rows.find((it) => it.section === section);
+  if (row) scrollTo(row.y);
 }
 
 surface.addEventListener('dblclick', (event) => zoom(0.4, toTime(place(event)[0])));
@@ -205,12 +223,17 @@ const keys = {
   PageUp: () => scrollTo(view.top - page()), PageDown: () => scrollTo(view.top + page()),
   Home: () => scrollTo(0), End: () => scrollTo(view.total),
   '+': () => zoom(0.6), '=': () => zoom(0.6), '-': () => zoom(1 / 0.6), _: () => zoom(1 / 0.6),
-  0: () => setWindow(whole.from, whole.to), f: fitVisible,
+  0: () => setWindow(whole.from, whole.to), f: fitVisible, s: nextSession,
   '/': () => { $('filter').focus(); $('filter').select(); },
   n: () => nextProblem(1), p: () => nextProblem(-1), j: () => nextMark(1), k: () => nextMark(-1),
   x: () => setOnly(!view.only), d: toggleScheme, Escape: escape, '?': () => $('help').showModal(),
 };
 addEventListener('keydown', (event) => {
+  if ($('help').open && (event.key === 'Escape' || event.key === '?')) {
+    $('help').close();
+    event.preventDefault();
+    return;
+  }
   if ($('help').open || event.ctrlKey || event.metaKey || event.altKey) return;
   const isTyping = event.target.matches('input[type="search"], select');
   if (isTyping) {

@@ -5,7 +5,8 @@ const view = {
 };
 const AXIS = 30;
 const HEADING = 26;
-const EDGE = 12;
+// Room at the right, for the scroll bar and for what happens last.
+const EDGE = 28;
 let width = 0;
 let height = 0;
 let labels = 260;

@@ -131,7 +131,13 @@ pub(super) fn legend(out: &mut dyn Write, left: i64, y: i64) -> io::Result<()> {
         (MarkKind::Other, "other"),
     ];
     for (kind, text) in signs {
-        sign(out, f64::from(i32::try_from(x).unwrap_or(0)) + 5.0, y, kind, "")?;
+        sign(
+            out,
+            f64::from(i32::try_from(x).unwrap_or(0)) + 5.0,
+            y,
+            kind,
+            "",
+        )?;
         x = label(out, x + 15, y, text)?;
     }
     let place = f64::from(i32::try_from(x).unwrap_or(0));
