@@ -31,7 +31,7 @@ pub(super) struct Starts {
 impl Starts {
     /// A manager says something of the unit; the start that has ended by that without `READY=1`.
     pub(super) fn state(&mut self, state: &UnitState) -> Option<Found> {
-        let began_ns = state.inactive_exit_ns?;
+        let began_ns = state.inactive_exit_ns.or(self.open_ns)?;
         if self.ended_ns == Some(began_ns) {
             return None;
         }
@@ -190,6 +190,14 @@ mod tests {
             (SpanEnd::Failed, S, 6 * S)
         );
         assert_eq!(starts.state(&failed), None, "it is told once");
+        let mut starts = Starts::default();
+        starts.state(&starting(2 * S));
+        let forgotten = UnitState {
+            inactive_exit_ns: None,
+            ..failed
+        };
+        let found = starts.state(&forgotten).expect("it ended");
+        assert_eq!(found.from_ns, S, "the beginning is that of before");
     }
 
     #[test]

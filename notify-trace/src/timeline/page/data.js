@@ -59,6 +59,7 @@ for (const section of data.sections) {
     lane.notes ??= [];
     lane.verdicts = [];
     lane.hops = [];
+    lane.below = [];
     lane.up = lane.parent === undefined ? null : section.lanes[lane.parent];
     lane.start = lane.spans.find((span) => span.kind === 'start');
     lane.took = lane.start ? lane.start.to - lane.start.from : -1;
@@ -68,6 +69,7 @@ for (const section of data.sections) {
     lane.index = index;
     lanes.push(lane);
   });
+  for (const lane of section.lanes) lane.up?.below.push(lane);
   for (const verdict of section.verdicts ?? []) {
     verdict.about ??= [];
     verdict.owner = section.lanes[verdict.lane];
@@ -85,7 +87,8 @@ for (const lane of lanes) {
   // What failed without a verdict is a problem as well.
   for (const mark of lane.marks) {
     mark.lane = lane;
-    if (mark.state === 'failed' && !mark.verdicts && !lane.verdicts.some((it) => Math.abs(it.at - mark.at) < 1e6)) {
+    const isTold = (it) => Math.abs(it.at - mark.at) < 1e6 || (it.repeats && mark.at >= it.at && mark.at <= it.last + 1e6);
+    if (mark.state === 'failed' && !mark.verdicts && !lane.verdicts.some(isTold)) {
       problems.push({ at: mark.at, lane, mark });
     }
   }

@@ -103,8 +103,10 @@ function paint() {
   for (let at = first; at < last; at += 1) if (view.rows[at].lane) drawSpans(view.rows[at]);
   for (let at = first; at < last; at += 1) if (view.rows[at].lane) drawMarks(view.rows[at]);
   drawHops(first, last);
+  for (let at = first; at < last; at += 1) if (view.rows[at].lane) drawBarTexts(view.rows[at]);
   drawSelected();
   ctx.restore();
+  namedAt = -100;
   for (let at = first; at < last; at += 1) drawLabel(view.rows[at]);
   ctx.restore();
   drawAxis(ticks);
@@ -136,7 +138,7 @@ function drawSelected() {
 
 function axisTicks() {
   const steps = [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9, 2e9, 5e9,
-    1e10, 3e10, 6e10, 3e11, 9e11, 3.6e12, 2.16e13, 8.64e13];
+    1e10, 3e10, 6e10, 1.2e11, 3e11, 6e11, 1.8e12, 3.6e12, 7.2e12, 2.16e13, 4.32e13, 8.64e13];
   const most = Math.max(2, Math.floor((width - labels) / 110));
   const length = view.to - view.from;
   const step = steps.find((it) => it >= length / most) ?? Math.ceil(length / most / 8.64e13) * 8.64e13;
@@ -155,7 +157,7 @@ function drawAxis(ticks) {
   ctx.font = font(11);
   for (const at of ticks.at) {
     const x = toX(at);
-    if (x < labels + 20 || x > width - 24) continue;
+    if (x < labels + 28 || x > width - 24) continue;
     ctx.fillStyle = colours.quiet;
     ctx.fillText(clock(at, ticks.digits), x, AXIS / 2 - 2);
     ctx.fillStyle = colours.line;
@@ -172,6 +174,7 @@ function drawAxis(ticks) {
   ctx.fillRect(labels - 4, AXIS, 1, height - AXIS);
 }
 
+let namedAt = -100;
 function drawLabel(row) {
   const y = AXIS + row.y - view.top;
   const middle = y + row.height / 2;
@@ -204,8 +207,28 @@ function drawLabel(row) {
     } else if (lane.slow) {
       ctx.fillStyle = colours['slow-edge'];
       ctx.fillRect(labels - 12, y, 5, row.height);
-    }
+    } else return;
+    // Names of those that matter, as far as they have room.
+    if (y - namedAt < 13) return;
+    namedAt = y;
+    ctx.font = font(11, 650);
+    ctx.textAlign = 'right';
+    ctx.fillStyle = lane.slow ? colours.odd : colours.bad;
+    ctx.fillText(cut(lane.name, labels - 34), labels - 18, middle);
     return;
+  }
+  const leftOut = (lane.pings_left_out ?? 0) + (lane.marks_left_out ?? 0);
+  if (leftOut > 0) {
+    ctx.font = font(10.5);
+    ctx.textAlign = 'right';
+    const more = `+${leftOut.toLocaleString('en')} not drawn`;
+    const wide = ctx.measureText(more).width;
+    ctx.fillStyle = colours.page;
+    ctx.globalAlpha = 0.8;
+    ctx.fillRect(width - 26 - wide, y + 1, wide + 6, row.height - 2);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = colours.quiet;
+    ctx.fillText(more, width - 23, middle);
   }
   const text = row.height >= 18 ? 13 : 12;
   const indent = lane.up ? 32 : 16;
@@ -214,13 +237,14 @@ function drawLabel(row) {
   ctx.fillStyle = lane.never ? colours.bad : lane.slow ? colours.odd : colours.quiet;
   const took = lane.never ? (lane.start.end === 'failed' ? 'never' : `> ${duration(lane.took)}`) : lane.start ? duration(lane.took) : '';
   ctx.fillText(took, labels - 14, middle);
-  let right = labels - 84;
+  let right = labels - 14 - Math.max(62, ctx.measureText(took).width + 10);
   if (lane.problems > 0) {
     ctx.font = font(text - 1, 650);
-    ctx.fillStyle = lane.losses > 0 || lane.never ? colours.bad : colours.odd;
-    const sign = `✗${lane.problems > 1 ? lane.problems : ''}`;
-    ctx.fillText(sign, right + 8, middle);
-    right -= 22;
+    const isLoss = lane.losses > 0 || lane.failed > 0 || lane.never;
+    ctx.fillStyle = isLoss ? colours.bad : colours.odd;
+    const sign = `${isLoss ? '✗' : '!'}${lane.problems > 1 ? lane.problems : ''}`;
+    ctx.fillText(sign, right, middle);
+    right -= ctx.measureText(sign).width + 8;
   }
   ctx.textAlign = 'left';
   ctx.font = font(text, lane.problems > 0 ? 650 : 400);

@@ -21,7 +21,7 @@ function hit(x, y) {
     const mark = lane.marks[next];
     offer({ lane, mark }, mark.at, mark.state === 'failed' ? 2 : mark.kind === 'ready' ? 0.5 : 0);
   }
-  for (const verdict of lane.verdicts) if (!standsAtMark(verdict, lane)) offer({ lane, verdict }, verdict.at, 1.5);
+  for (const verdict of lane.verdicts) if (!standsAtMark(verdict, lane)) offer({ lane, verdict, mark: aboutMark(lane, verdict) }, verdict.at, 1.5);
   if (best) return best.item;
   const span = lane.spans.findLast((it) => it.from - near <= at && at <= it.to + near);
   if (span) return { lane, span };

@@ -32,10 +32,12 @@ function goTo(selected) {
   showPanel();
 }
 
+// The message that a verdict is about, if it is of this lane.
+const aboutMark = (lane, verdict) => verdict.about.map((id) => lane.marks.find((it) => it.id === id)).find(Boolean);
+
 function goToProblem(problem) {
   const { lane, verdict, mark } = problem;
-  const about = verdict?.about.map((id) => lane.marks.find((it) => it.id === id)).find(Boolean);
-  goTo({ lane, mark: mark ?? about, verdict, problem });
+  goTo({ lane, mark: mark ?? (verdict && aboutMark(lane, verdict)), verdict, problem });
 }
 
 function showPanel() {

@@ -54,30 +54,37 @@ function drawSpans(row) {
     const style = barStyle(span, lane.section);
     drawBar(ctx, style, x, top, end - x, tall, span.end === 'open');
     if (span.end !== 'done' && tall >= 6) hatch(ctx, style, x, top, end - x, tall);
-    if (tall >= 9) drawBarText(lane, span, end, top + tall / 2 + 0.5);
   }
 }
 
-// What is worth to be read at a glance stands behind its bar.
-function drawBarText(lane, span, end, y) {
+function drawBarTexts(row) {
+  if (row.height < 12) return;
+  const middle = AXIS + row.y - view.top + row.height / 2 + 0.5;
+  for (const span of row.lane.spans) {
+    if (span.to >= view.from && span.from <= view.to) drawBarText(row.lane, span, middle);
+  }
+}
+
+// What is worth to be read at a glance stands behind its bar, else before it, else on it.
+function drawBarText(lane, span, y) {
   const took = span.to - span.from;
   if (span.kind !== 'start' || (span.end === 'done' && took < lane.section.slow_ns)) return;
   const text = span.end === 'failed' ? `failed to start, after ${duration(took)}`
     : span.end === 'open' ? `not READY after ${duration(took)}` : duration(took);
   ctx.font = font(11, 650);
   ctx.textBaseline = 'middle';
-  ctx.fillStyle = span.end === 'done' ? colours.odd : colours.bad;
+  ctx.textAlign = 'left';
   const wide = ctx.measureText(text).width;
-  // Within the bar, on a ground of its own, if there is no room behind it.
-  const isInside = end + 14 + wide > width - 4;
-  ctx.textAlign = isInside ? 'right' : 'left';
-  if (isInside) {
-    const edge = Math.min(end, width - 4) - 16;
+  const [from, end] = [toX(span.from), toX(span.to)];
+  let x = end + 11;
+  if (x + wide > width - 18) x = from - wide - 12;
+  if (x < labels + 4) {
+    x = Math.min(end, width - 18) - wide - 20;
     ctx.fillStyle = colours.page;
-    ctx.fillRect(edge - wide - 4, y - 6, wide + 8, 12);
-    ctx.fillStyle = span.end === 'done' ? colours.odd : colours.bad;
-    ctx.fillText(text, edge, y);
-  } else ctx.fillText(text, end + 11, y);
+    ctx.fillRect(x - 4, y - 6.5, wide + 8, 12);
+  }
+  ctx.fillStyle = span.end === 'done' ? colours.odd : colours.bad;
+  ctx.fillText(text, x, y);
 }
 
 function cross(on, x, y, size) {
@@ -194,13 +201,6 @@ function drawMark(mark, x, y, tall, isTiny) {
     return;
   }
   sign(ctx, mark.kind, x, middle, mark.state === 'open');
-  if (mark.state !== 'warning') return;
-  ctx.strokeStyle = colours['slow-edge'];
-  ctx.lineWidth = 1.5;
-  ctx.beginPath();
-  ctx.arc(x, middle, 7, 0, 7);
-  ctx.stroke();
-  ctx.lineWidth = 1;
 }
 
 function drawMarks(row) {

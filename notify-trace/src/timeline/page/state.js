@@ -44,11 +44,15 @@ const orders = {
     || other.slow - one.slow || one.order - other.order,
 };
 
-function isWanted(lane, words) {
+function matches(lane, words) {
   if (view.only && lane.problems === 0 && !lane.slow) return false;
   return words.every((word) => (word.startsWith('-') && word.length > 1
     ? !lane.lower.includes(word.slice(1)) : lane.lower.includes(word)));
 }
+
+// With a lane comes what it passes its messages on to, and what passes them on to it: hops stay whole.
+const isWanted = (lane, words) => matches(lane, words) || (lane.up !== null && matches(lane.up, words))
+  || lane.below.some((it) => matches(it, words));
 
 function layOut() {
   const words = view.words.toLowerCase().split(/\s+/).filter(Boolean);
