@@ -142,7 +142,52 @@ fn open(path: &Path) -> Result<Box<dyn Write>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::args::{Cli, Verb};
+
+    const RECORDING: &str = r#"{"type":"session","format_version":1,"tool_version":"0","command_line":[],"time":"2026-11-24T12:00:00Z","monotonic_ns":0,"host":"h","kernel":"6.12","machine":"x86_64","cpus":1,"ring_bytes":4096,"plan":{"name":"full","reason":"","programs":{}},"rules":[]}
+"#;
+
+    fn draw(arguments: &[&str]) -> Result<Exit> {
+        let words = ["notify-trace", "timeline"].iter().chain(arguments);
+        match Cli::try_parse_from(words)?.verb {
+            Verb::Timeline(args) => run(&args),
+            _ => panic!("another verb"),
+        }
+    }
+
+    #[test]
+    fn a_picture_is_its_owners_alone_and_no_recording_is_written_over() {
+        let folder = std::env::temp_dir().join(format!("nt-timeline-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let place = |name: &str| folder.join(name).display().to_string();
+        let recording = place("boot.jsonl");
+        fs::write(&recording, RECORDING).expect("room");
+        for (name, beginning) in [
+            ("x.html", "<!doctype html>"),
+            ("x.svg", "<svg"),
+            ("x.json", "{\"traceEvents\":["),
+        ] {
+            let to = place(name);
+            draw(&[&recording, "--output", &to]).expect("a picture");
+            let mode = fs::metadata(&to).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let text = fs::read_to_string(&to).expect("text");
+            assert!(text.starts_with(beginning), "{text}");
+        }
+        let same = draw(&[&recording, "--output", &recording, "--format", "svg"]);
+        assert!(same.is_err());
+        assert_eq!(fs::read_to_string(&recording).expect("text"), RECORDING);
+        let nowhere = draw(&[&recording, "--output", &place("no/such/x.svg")]);
+        let error = format!("{:#}", nowhere.expect_err("no such folder"));
+        assert!(error.contains("can't be opened for writing"), "{error}");
+        fs::remove_dir_all(&folder).expect("ours");
+    }
 
     #[test]
     fn the_files_ending_says_what_is_written_unless_that_is_said() {

@@ -1,6 +1,6 @@
 //! The page: one file, which loads nothing and sends nothing.
 //!
-//! What others chose (payloads, names) is in it as JSON that can end no element ([`super::embed`]), and the
+//! What others chose (payloads, names) is in it as JSON that can end no element (`embed`), and the
 //! script makes text nodes of it and nothing else. Should that ever fail, the page's policy lets a browser
 //! run the one script and use the one style whose hashes it names.
 

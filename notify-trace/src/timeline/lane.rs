@@ -87,16 +87,17 @@ impl Filling {
         true
     }
 
-    /// A message. One that failed, or may yet, is always kept.
+    /// Whether a message is kept; if not, it is counted. One that failed, or may yet, always is.
+    pub(super) fn wants(&mut self, state: MarkState) -> bool {
+        let is_wanted = state != MarkState::Ok || self.arrived < MARKS;
+        self.left_out += u64::from(!is_wanted);
+        is_wanted
+    }
+
+    /// A message that is wanted.
     pub(super) fn mark(&mut self, key: u64, mark: Mark) {
         self.touch(mark.at);
-        if mark.state == MarkState::Ok {
-            if self.arrived >= MARKS {
-                self.left_out += 1;
-                return;
-            }
-            self.arrived += 1;
-        }
+        self.arrived += usize::from(mark.state == MarkState::Ok);
         self.marks.insert(key, mark);
     }
 
@@ -114,7 +115,7 @@ impl Filling {
                     self.arrived += 1;
                 }
             } else if was == MarkState::Ok && is != MarkState::Ok {
-                self.arrived -= 1;
+                self.arrived = self.arrived.saturating_sub(1);
             }
         }
     }
@@ -229,7 +230,9 @@ mod tests {
             } else {
                 MarkState::Ok
             };
-            lane.mark(id, mark(id, state));
+            if lane.wants(state) {
+                lane.mark(id, mark(id, state));
+            }
         }
         let lane = lane.into_lane(0);
         let failed = |it: &&Mark| it.state == MarkState::Failed;

@@ -144,6 +144,10 @@ impl Open {
             }
             return;
         }
+        let state = state_of(&it.delivery);
+        if !self.lanes[lane].wants(state) {
+            return;
+        }
         self.homes.insert(it.id, lane);
         let mut lines: Vec<String> = it.lines.iter().filter_map(words::line).collect();
         if lines.len() > LINES {
@@ -164,7 +168,7 @@ impl Open {
             at,
             took: text_facts::latency_ns(&it.timing),
             kind,
-            state: state_of(&it.delivery),
+            state,
             lines,
             fate: (!fate.is_empty()).then(|| fate.join("; ")),
             clock: clock(at, it.time),
