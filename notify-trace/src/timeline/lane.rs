@@ -8,7 +8,8 @@ use super::start::Starts;
 /// Most pings of a lane that are drawn; each time there are more, every second one goes.
 const PINGS: usize = 600;
 
-/// Most messages of a lane that are drawn, of those that arrived.
+/// Most messages of a lane that are drawn, of those that arrived: so many that begin or end something, and
+/// so many others, so that a talkative service does not hide its own `READY=1`.
 const MARKS: usize = 2_000;
 
 /// Most notes of a lane.
@@ -25,7 +26,8 @@ pub(super) struct Filling {
     pub(super) spans: Vec<Span>,
     /// By their numbers; a failed connect, which has none, by one that no message has.
     marks: BTreeMap<u64, Mark>,
-    arrived: usize,
+    /// Others, and those that begin or end something.
+    arrived: [usize; 2],
     left_out: u64,
     /// Number and time.
     pings: BTreeMap<u64, i64>,
@@ -49,7 +51,7 @@ impl Filling {
             notes: Vec::new(),
             spans: Vec::new(),
             marks: BTreeMap::new(),
-            arrived: 0,
+            arrived: [0; 2],
             left_out: 0,
             pings: BTreeMap::new(),
             pings_seen: 0,
@@ -88,8 +90,8 @@ impl Filling {
     }
 
     /// Whether a message is kept; if not, it is counted. One that failed, or may yet, always is.
-    pub(super) fn wants(&mut self, state: MarkState) -> bool {
-        let is_wanted = state != MarkState::Ok || self.arrived < MARKS;
+    pub(super) fn wants(&mut self, state: MarkState, kind: MarkKind) -> bool {
+        let is_wanted = state != MarkState::Ok || self.arrived[class(kind)] < MARKS;
         self.left_out += u64::from(!is_wanted);
         is_wanted
     }
@@ -97,7 +99,7 @@ impl Filling {
     /// A message that is wanted.
     pub(super) fn mark(&mut self, key: u64, mark: Mark) {
         self.touch(mark.at);
-        self.arrived += usize::from(mark.state == MarkState::Ok);
+        self.arrived[class(mark.kind)] += usize::from(mark.state == MarkState::Ok);
         self.marks.insert(key, mark);
     }
 
@@ -106,16 +108,16 @@ impl Filling {
         if let Some(mark) = self.marks.get_mut(&key) {
             let was = mark.state;
             change(mark);
-            let is = mark.state;
+            let (is, class) = (mark.state, class(mark.kind));
             if was != MarkState::Ok && is == MarkState::Ok {
-                if self.arrived >= MARKS {
+                if self.arrived[class] >= MARKS {
                     self.marks.remove(&key);
                     self.left_out += 1;
                 } else {
-                    self.arrived += 1;
+                    self.arrived[class] += 1;
                 }
             } else if was == MarkState::Ok && is != MarkState::Ok {
-                self.arrived = self.arrived.saturating_sub(1);
+                self.arrived[class] = self.arrived[class].saturating_sub(1);
             }
         }
     }
@@ -188,6 +190,14 @@ impl Filling {
     }
 }
 
+/// Which of the two bounds counts for a message.
+const fn class(kind: MarkKind) -> usize {
+    match kind {
+        MarkKind::Ready | MarkKind::Reloading | MarkKind::Stopping => 1,
+        MarkKind::Watchdog | MarkKind::Status | MarkKind::Other | MarkKind::Connect => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +240,7 @@ mod tests {
             } else {
                 MarkState::Ok
             };
-            if lane.wants(state) {
+            if lane.wants(state, MarkKind::Status) {
                 lane.mark(id, mark(id, state));
             }
         }
@@ -239,6 +249,17 @@ mod tests {
         assert_eq!(lane.marks.iter().filter(failed).count(), 3_000);
         assert_eq!(lane.marks.len(), 3_000 + MARKS);
         assert_eq!(lane.marks_left_out, 6_000 - MARKS as u64);
+    }
+
+    #[test]
+    fn a_talkative_service_does_not_hide_its_own_ready() {
+        let mut lane = Filling::new("app.service".to_owned());
+        for id in 0..3_000 {
+            if lane.wants(MarkState::Ok, MarkKind::Status) {
+                lane.mark(id, mark(id, MarkState::Ok));
+            }
+        }
+        assert!(lane.wants(MarkState::Ok, MarkKind::Ready));
     }
 
     #[test]

@@ -145,7 +145,8 @@ impl Open {
             return;
         }
         let state = state_of(&it.delivery);
-        if !self.lanes[lane].wants(state) {
+        let kind = kind_of(&it.lines);
+        if !self.lanes[lane].wants(state, kind) {
             return;
         }
         self.homes.insert(it.id, lane);
@@ -158,7 +159,6 @@ impl Open {
             .into_iter()
             .chain(text_facts::remarks(it, None))
             .collect();
-        let kind = kind_of(&it.lines);
         let start_ns = it.sender.as_ref().and_then(|it| it.start_boottime_ns);
         if let (MarkKind::Ready, Some(start_ns)) = (kind, start_ns) {
             self.lanes[lane].process_starts.insert(it.id, start_ns);
