@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `explain` is two stages in one: `view` (what is shown) and `correlate` (what follows of it). `show`
-//! and the verb `explain` read events from a recording instead, through the same stages.
+//! and the verb `explain` read events from a recording instead, through the same stages; `timeline` draws them.
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
@@ -63,6 +63,8 @@ pub mod pipeline;
 pub mod recording;
 
 pub mod replay;
+
+pub mod timeline;
 
 pub mod doctor;
 

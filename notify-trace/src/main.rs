@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
-use notify_trace::cli::{compare, derive, doctor, record, replay, report, sockets, trace};
+use notify_trace::cli::{
+    compare, derive, doctor, record, replay, report, sockets, timeline, trace,
+};
 use notify_trace::escape;
 use notify_trace::probe::self_test;
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "parquet")]
         Verb::Export(args) => notify_trace::cli::export::run(&args),
         Verb::Derive(args) => derive::run(&args),
+        Verb::Timeline(args) => timeline::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sockets(args) => sockets::run(&args),
         Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),

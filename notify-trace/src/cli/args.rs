@@ -12,6 +12,7 @@ use crate::cli::exit;
 use crate::cli::output::{Format, OutputArgs};
 use crate::cli::parse::{parse_duration, parse_file_size, parse_size};
 use crate::cli::report::{self, ReportArgs};
+use crate::cli::timeline::TimelineArgs;
 use crate::cli::view::ViewArgs;
 use crate::event::PlanName;
 
@@ -70,6 +71,12 @@ pub enum Verb {
     /// For recordings that were cut off, and for those of an older version.
     #[command(after_long_help = derive::EXAMPLES)]
     Derive(DeriveArgs),
+    /// Draw recordings: units as lanes, from start to READY=1, with every message on the axis.
+    ///
+    /// An HTML page that needs no network (filter, zoom, details, and why messages failed), a static
+    /// SVG, or a trace for Perfetto (docs/timeline.md).
+    #[command(after_long_help = format!("{TIMELINE_EXAMPLES}\n\n{}", exit::TABLE))]
+    Timeline(Box<TimelineArgs>),
     /// Try what this kernel lets these privileges do, and say what to change.
     ///
     /// Each hook is loaded and attached for real, then detached; then the plan that trace would
@@ -142,6 +149,15 @@ Examples:
       why app.service never became ready
   notify-trace explain boot.jsonl --fail-on-verdict -o json
       for a test: exit code 7 if a notification was lost, and why as JSON Lines";
+
+const TIMELINE_EXAMPLES: &str = "\
+Examples:
+  notify-trace timeline boot.ntrec -o boot.html
+      a page for any browser: what started when, what was slow, what failed and why
+  notify-trace timeline before.ntrec after.ntrec -o update.svg --unit nginx
+      two recordings of one service below each other, as a picture
+  notify-trace timeline boot.jsonl -o boot.json --keys-only
+      a trace for Perfetto's UI, without values";
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -430,6 +446,7 @@ mod tests {
             .chain(report::EXAMPLES.lines())
             .chain(compare::EXAMPLES.lines())
             .chain(derive::EXAMPLES.lines())
+            .chain(TIMELINE_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .map(|line| line.split(" > ").next().unwrap_or_default())

@@ -15,5 +15,6 @@ pub mod replay;
 pub mod report;
 pub mod selection;
 pub mod sockets;
+pub mod timeline;
 pub mod trace;
 pub mod view;

@@ -89,10 +89,10 @@ fn print(sink: &Explained, session: Option<&Session>, options: &Options) -> Resu
 }
 
 /// What is done with a session's lines.
-type Step<'a> = dyn FnMut(&mut dyn BufRead, Option<&Session>) -> Result<()> + 'a;
+pub(super) type Step<'a> = dyn FnMut(&mut dyn BufRead, Option<&Session>) -> Result<()> + 'a;
 
 /// Where events come from.
-enum Source {
+pub(super) enum Source {
     /// JSON Lines.
     Lines(Box<dyn BufRead>),
     /// A recording.
@@ -100,7 +100,7 @@ enum Source {
 }
 
 /// A session of a recording, among others.
-struct Session {
+pub(super) struct Session {
     row: SessionRow,
     number: usize,
     of: usize,
@@ -121,7 +121,7 @@ impl Session {
 
 impl Source {
     /// A file of either kind, or the standard input for `-`.
-    fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Lines(Box::new(io::stdin().lock())));
         }
@@ -134,7 +134,7 @@ impl Source {
     }
 
     /// Gives each session's lines to `step`; JSON Lines count as one.
-    fn each(self, step: &mut Step<'_>) -> Result<()> {
+    pub(super) fn each(self, step: &mut Step<'_>) -> Result<()> {
         let reader = match self {
             Self::Lines(mut lines) => return step(&mut lines, None),
             Self::Store(reader) => reader,
@@ -153,34 +153,44 @@ impl Source {
     }
 }
 
-fn warn(left_out: LeftOut, session: Option<&Session>) {
+/// Says what is missing.
+pub(super) fn warn(left_out: LeftOut, session: Option<&Session>) {
+    for text in missing(left_out, session) {
+        eprintln!("notify-trace: {text}");
+    }
+}
+
+/// What is missing, each a sentence.
+pub(super) fn missing(left_out: LeftOut, session: Option<&Session>) -> Vec<String> {
+    let mut said = Vec::new();
     if let Some(session) = session {
         let row = &session.row;
         if row.deleted > 0 {
-            eprintln!(
-                "notify-trace: session {}: the oldest {} of {} events were deleted, by the limits \
+            said.push(format!(
+                "session {}: the oldest {} of {} events were deleted, by the limits \
                  that it was recorded with",
                 session.number, row.deleted, row.stored
-            );
+            ));
         }
         if row.dropped > 0 {
-            eprintln!(
-                "notify-trace: session {}: {} events are missing: the disk did not take them in time",
+            said.push(format!(
+                "session {}: {} events are missing: the disk did not take them in time",
                 session.number, row.dropped
-            );
+            ));
         }
     }
     if left_out.is_cut_off {
-        eprintln!("notify-trace: the last line was cut off and is left out");
+        said.push("the last line was cut off and is left out".to_owned());
     } else if left_out.is_open {
-        eprintln!("notify-trace: there is no summary: the recording was cut off, or goes on");
+        said.push("there is no summary: the recording was cut off, or goes on".to_owned());
     }
     if left_out.unknown > 0 {
-        eprintln!(
-            "notify-trace: {} lines of types that only a newer notify-trace knows are left out",
+        said.push(format!(
+            "{} lines of types that only a newer notify-trace knows are left out",
             left_out.unknown
-        );
+        ));
     }
+    said
 }
 
 const fn exit(fail_on_verdict: bool, verdicts: u64) -> Exit {

@@ -146,7 +146,7 @@ mod tests {
             let list = list.split_once(" FROM ").expect("a view").0;
             let names: Vec<&str> = list.split(", ").map(str::trim).collect();
             let expected = table.columns.iter().map(|(name, kind)| match kind {
-                Kind::Time => "at_us",
+                Time => "at_us",
                 _ => *name,
             });
             assert_eq!(names, expected.collect::<Vec<_>>());

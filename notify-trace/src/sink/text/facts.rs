@@ -16,7 +16,7 @@ const NEVER_IN_TRACEPOINTS: [Unknown; 5] = [
 ];
 
 /// Why it did not arrive, or not yet: what stands before its payload.
-pub(super) fn reason(notification: &Notification) -> Option<String> {
+pub(crate) fn reason(notification: &Notification) -> Option<String> {
     match notification.delivery.state {
         DeliveryState::Delivered => None,
         DeliveryState::Failed => Some(error(notification.result.as_ref())),
@@ -47,7 +47,7 @@ pub(super) fn error(result: Option<&SendResult>) -> String {
 }
 
 /// All that isn't as usual.
-pub(super) fn remarks(notification: &Notification, plan: Option<PlanName>) -> Vec<String> {
+pub(crate) fn remarks(notification: &Notification, plan: Option<PlanName>) -> Vec<String> {
     let delivery = &notification.delivery;
     let mut remarks = Vec::new();
     if notification.truncated {

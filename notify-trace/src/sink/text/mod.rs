@@ -8,15 +8,15 @@
 //! `layout` where it stands, `verbose` writes the paragraphs, `frame` what stands around them, `style`
 //! the colours.
 
-mod facts;
+pub(crate) mod facts;
 mod frame;
 mod layout;
-pub(in crate::sink) mod outcome;
+pub(crate) mod outcome;
 mod row;
 mod style;
 #[cfg(test)]
 mod tests;
-mod verbose;
+pub(crate) mod verbose;
 mod who;
 
 use std::io::{self, Write};

@@ -16,7 +16,7 @@ fn part(text: impl Into<String>, style: Style) -> Part {
 }
 
 /// `app.service`, `backup.service (user 1000)`, `docker:web`, `app[17]`.
-pub(in crate::sink) fn subject(subject: &Subject) -> Option<String> {
+pub(crate) fn subject(subject: &Subject) -> Option<String> {
     let unit = subject.unit.as_ref().map(|unit| {
         let unit = escape_field(unit.as_bytes());
         match subject.user {
@@ -39,7 +39,7 @@ fn process(subject: &Subject) -> Option<String> {
 }
 
 /// `#1, #2`.
-pub(in crate::sink) fn numbers(ids: &[u64]) -> String {
+pub(crate) fn numbers(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(|id| format!("#{id}")).collect();
     ids.join(", ")
 }
@@ -135,6 +135,12 @@ pub(in crate::sink) fn relay_facts(relay: &Relay) -> Vec<Part> {
         .collect()
 }
 
+/// A hop in a line: by whom, and what became of the fields.
+pub(crate) fn relay_words(relay: &Relay) -> String {
+    let facts: Vec<String> = relay_facts(relay).into_iter().map(|it| it.text).collect();
+    format!("{}: {}", proxy(&relay.proxy), facts.join("; "))
+}
+
 /// `● app.service  ready 1.4 s after its start  #7`.
 pub(super) fn phase(phase: &Phase) -> Vec<Part> {
     let who = subject(&phase.subject).unwrap_or_default();
@@ -147,7 +153,7 @@ pub(super) fn phase(phase: &Phase) -> Vec<Part> {
 }
 
 /// A phase without its subject.
-pub(in crate::sink) fn phase_words(phase: &Phase) -> String {
+pub(crate) fn phase_words(phase: &Phase) -> String {
     let took = phase.took_ns.map(words::duration);
     let facts = phase.facts.join(", ");
     match (phase.phase, took) {

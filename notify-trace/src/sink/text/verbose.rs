@@ -14,10 +14,10 @@ use crate::words;
 pub(super) const INDENT: usize = 16;
 
 /// A fact's name and its lines.
-type Fact = (&'static str, Vec<String>);
+pub(crate) type Fact = (&'static str, Vec<String>);
 
 /// The facts of an event.
-pub(super) fn facts(event: &Event) -> Vec<Fact> {
+pub(crate) fn facts(event: &Event) -> Vec<Fact> {
     let facts = match event {
         Event::Send(notification) => of_notification(notification),
         Event::Update(update) => of_update(update),
