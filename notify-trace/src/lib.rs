@@ -62,6 +62,8 @@ pub mod pipeline;
 
 pub mod recording;
 
+pub mod expect;
+
 pub mod replay;
 
 pub mod timeline;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
 use notify_trace::cli::{
-    compare, derive, doctor, record, replay, report, sockets, timeline, trace,
+    compare, derive, doctor, expect, record, replay, report, sockets, timeline, trace,
 };
 use notify_trace::escape;
 use notify_trace::probe::self_test;
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Show(args) => replay::show(&args),
         Verb::Explain(args) => replay::explain(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Expect(args) => expect::run(&args),
         Verb::Compare(args) => compare::run(&args),
         #[cfg(feature = "parquet")]
         Verb::Export(args) => notify_trace::cli::export::run(&args),

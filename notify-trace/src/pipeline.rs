@@ -123,7 +123,8 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         .and_then(|duration| Instant::now().checked_add(duration));
     let mut is_busy = false;
     loop {
-        let wake = earliest(end, stages.deadline());
+        let enough = stages.sink_ends_at().filter(|_| !command.is_running());
+        let wake = earliest(earliest(end, enough), stages.deadline());
         tokio::select! {
             biased;
             signal = stop.recv() => {
@@ -152,7 +153,8 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         if stages.is_ended() && !command.is_running() {
             break;
         }
-        if end.is_some_and(|end| Instant::now() >= end) {
+        let enough = stages.sink_ends_at().filter(|_| !command.is_running());
+        if earliest(end, enough).is_some_and(|end| Instant::now() >= end) {
             break;
         }
         // Whatever has come can't be passed on before the slack is over, so there is no use in

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::compare::{self, CompareArgs};
 use crate::cli::derive::{self, DeriveArgs};
 use crate::cli::exit;
+use crate::cli::expect::{self, ExpectArgs};
 use crate::cli::output::{Format, OutputArgs};
 use crate::cli::parse::{parse_duration, parse_file_size, parse_size};
 use crate::cli::report::{self, ReportArgs};
@@ -62,6 +63,12 @@ pub enum Verb {
     /// (docs/studies.md).
     #[command(after_long_help = format!("{}\n\n{}", compare::EXAMPLES, exit::TABLE))]
     Compare(Box<CompareArgs>),
+    /// Expect notifications, for tests: what must be sent while a command runs, how soon, in which order,
+    /// and what must not.
+    ///
+    /// On failure: what was sent instead, what became of it, and why (docs/expect.md). Exit code 9.
+    #[command(after_long_help = format!("{}\n\n{}", expect::EXAMPLES, exit::TABLE))]
+    Expect(Box<ExpectArgs>),
     /// Write recordings in the forms of other tools.
     #[cfg(feature = "parquet")]
     #[command(after_long_help = super::export::EXAMPLES)]
@@ -446,6 +453,7 @@ mod tests {
             .chain(report::EXAMPLES.lines())
             .chain(compare::EXAMPLES.lines())
             .chain(derive::EXAMPLES.lines())
+            .chain(expect::EXAMPLES.lines())
             .chain(TIMELINE_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))

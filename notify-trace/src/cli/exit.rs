@@ -23,6 +23,8 @@ pub enum Exit {
     Verdict,
     /// `compare`: something is slower, and `--fail-if-slower` was given.
     Slower,
+    /// `expect`: something was not as expected.
+    Unexpected,
     /// The exit code of the command that was traced; 128 + N if signal N ended it.
     Command(u8),
 }
@@ -39,6 +41,7 @@ Exit codes:
   6  doctor: tracing works, and something can't be told
   7  there is a verdict, and --fail-on-verdict was given
   8  compare: something is slower, and --fail-if-slower was given
+  9  expect: something was not as expected
   otherwise, with -- COMMAND: the command's own exit code, 128 + N if signal N ended it";
 
 impl Exit {
@@ -54,6 +57,7 @@ impl Exit {
             Self::Limited => 6,
             Self::Verdict => 7,
             Self::Slower => 8,
+            Self::Unexpected => 9,
             Self::Command(code) => code,
         }
     }
@@ -90,6 +94,7 @@ mod tests {
             Exit::Limited,
             Exit::Verdict,
             Exit::Slower,
+            Exit::Unexpected,
         ] {
             assert!(
                 TABLE.contains(&format!("\n  {}  ", exit.code())),

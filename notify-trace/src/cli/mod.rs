@@ -5,6 +5,7 @@ pub mod compare;
 pub mod derive;
 pub mod doctor;
 pub mod exit;
+pub mod expect;
 #[cfg(feature = "parquet")]
 pub mod export;
 pub mod output;

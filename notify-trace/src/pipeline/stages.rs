@@ -237,6 +237,11 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// When the sink wants no more, if it says so.
+    pub(super) fn sink_ends_at(&self) -> Option<Instant> {
+        self.sink.ends_at()
+    }
+
     /// Whether nothing more is to be written.
     pub(super) fn is_ended(&self) -> bool {
         self.failed.is_some()

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use tokio::time::Instant;
+
 use crate::correlate::outcome::Outcome;
 use crate::event::Event;
 
@@ -36,6 +38,11 @@ pub trait Sink {
     /// If it can't be written.
     fn outcome(&mut self, _: &Outcome) -> io::Result<()> {
         Ok(())
+    }
+
+    /// When no more is wanted; as a rule that is not for the sink to say.
+    fn ends_at(&self) -> Option<Instant> {
+        None
     }
 
     /// No event will come any more: returns when all is where it should be.

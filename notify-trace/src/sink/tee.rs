@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio::time::Instant;
+
 use super::Sink;
 use crate::correlate::outcome::Outcome;
 use crate::event::Event;
@@ -58,6 +60,10 @@ impl Sink for Tee<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.both(|sink| sink.flush())
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        self.first.as_ref()?.ends_at()
     }
 
     fn finish(&mut self) -> io::Result<()> {
