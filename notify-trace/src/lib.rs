@@ -9,7 +9,7 @@
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
-//! `sockets`: a look at what exists now, without the kernel programs.
+//! `sockets`: a look at what exists now, without the kernel programs. `top` is a sink with a screen.
 
 pub mod glob;
 
@@ -71,5 +71,8 @@ pub mod timeline;
 pub mod doctor;
 
 pub mod sockets;
+
+#[cfg(feature = "tui")]
+pub mod top;
 
 pub mod cli;

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Verb::Timeline(args) => timeline::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Sockets(args) => sockets::run(&args),
+        #[cfg(feature = "tui")]
+        Verb::Top(args) => notify_trace::cli::top::run(&args),
         Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -117,7 +117,7 @@ fn of_unit(is_of: &Attribution) -> Option<String> {
 
 /// A unit's name may have backslashes of its own, which are no escapes of ours: nothing else that
 /// is allowed in one is dangerous.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
     if name.bytes().all(is_allowed) {
         name.to_owned()

@@ -262,6 +262,7 @@ fn session() -> Event {
         kernel: "6.12.48".to_owned(),
         machine: "x86_64".to_owned(),
         boot_id: Some("0f9a6c1e-4d3b-4a55-9d2e-5a3c1b7e8f00".to_owned()),
+        boottime_ahead_ns: Some(0),
         cpus: 8,
         ring_bytes: 65_536,
         plan: Plan {

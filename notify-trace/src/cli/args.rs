@@ -10,6 +10,8 @@ use crate::cli::compare::{self, CompareArgs};
 use crate::cli::derive::{self, DeriveArgs};
 use crate::cli::exit;
 use crate::cli::expect::{self, ExpectArgs};
+#[cfg(feature = "tui")]
+use crate::cli::output::ColorArg;
 use crate::cli::output::{Format, OutputArgs};
 use crate::cli::parse::{parse_duration, parse_file_size, parse_size};
 use crate::cli::report::{self, ReportArgs};
@@ -95,6 +97,19 @@ pub enum Verb {
     /// Show the notify sockets that exist now, who has them, and who was told to use them.
     #[command(after_long_help = SOCKETS_EXAMPLES)]
     Sockets(SocketsArgs),
+    /// Attach, and show a live view of all units that send notifications, on the whole terminal.
+    ///
+    /// For each unit: what it is doing and what it said last, how often it sends, how much of its
+    /// watchdog's time was left, how fast its messages arrive, what failed, and the verdicts. Enter
+    /// shows a unit's history, ? all keys, q ends it (docs/top.md). The service managers are asked
+    /// about the units that send, as with trace --explain.
+    #[cfg(feature = "tui")]
+    #[command(
+        after_long_help = format!("{TOP_EXAMPLES}\n\n{}", exit::TABLE),
+        mut_arg("settle", |arg| arg.hide(true)),
+        mut_arg("command", |arg| arg.hide(true)),
+    )]
+    Top(Box<TopArgs>),
     /// The self-test's child: waits for the end of its input, sends one datagram, exits.
     #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
     SelfTestSender {
@@ -165,6 +180,41 @@ Examples:
       two recordings of one service below each other, as a picture
   notify-trace timeline boot.jsonl -o boot.json --keys-only
       a trace for Perfetto's UI, without values";
+
+#[cfg(feature = "tui")]
+const TOP_EXAMPLES: &str = "\
+Examples:
+  notify-trace top
+      all units, until q
+  notify-trace top --class systemd --unit 'app-*'
+      the units of some services only
+  notify-trace top --replay boot.ntrec
+      how things stood at the end of a recording; needs no privileges
+  notify-trace top --no-facts --for 1h
+      without asking the service managers, for an hour";
+
+/// Arguments of `top`.
+#[cfg(feature = "tui")]
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Show how things stood at the end of this recording instead (of its last session): one of
+    /// record, or JSON Lines of trace; only options about what is shown apply
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+
+    /// Do not ask the service managers about the units that send: less is known of states, of
+    /// watchdogs, and for verdicts
+    #[arg(long)]
+    pub no_facts: bool,
+
+    /// Colours: unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub color: ColorArg,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -442,8 +492,13 @@ mod tests {
     #[test]
     fn every_command_in_the_readme_and_the_help_is_valid() {
         let readme = include_str!("../../../README.md");
+        #[cfg(feature = "tui")]
+        let top = TOP_EXAMPLES;
+        #[cfg(not(feature = "tui"))]
+        let top = "";
         let commands: Vec<&str> = readme
             .lines()
+            .chain(top.lines())
             .chain(TRACE_EXAMPLES.lines())
             .chain(DOCTOR_EXAMPLES.lines())
             .chain(SOCKETS_EXAMPLES.lines())
@@ -457,6 +512,7 @@ mod tests {
             .chain(TIMELINE_EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
+            .filter(|line| cfg!(feature = "tui") || !line.starts_with("notify-trace top"))
             .map(|line| line.split(" > ").next().unwrap_or_default())
             .collect();
         assert!(commands.len() > 10, "{commands:?}");

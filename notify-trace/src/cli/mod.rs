@@ -17,5 +17,7 @@ pub mod report;
 pub mod selection;
 pub mod sockets;
 pub mod timeline;
+#[cfg(feature = "tui")]
+pub mod top;
 pub mod trace;
 pub mod view;

@@ -76,6 +76,21 @@ pub enum ColorArg {
     Never,
 }
 
+impl ColorArg {
+    /// Whether the standard output gets colours.
+    #[must_use]
+    pub fn is_coloured(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                io::stdout().is_terminal()
+                    && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+            }
+        }
+    }
+}
+
 impl OutputArgs {
     /// Opens everything, so that a wrong path is noticed before the work begins.
     ///
@@ -119,15 +134,7 @@ impl OutputArgs {
                 None if io::stdout().is_terminal() => Columns::Asked(terminal_columns),
                 None => Columns::Unbounded,
             },
-            is_coloured: match self.color {
-                ColorArg::Always => true,
-                ColorArg::Never => false,
-                ColorArg::Auto => {
-                    io::stdout().is_terminal()
-                        && anstream::AutoStream::choice(&io::stdout())
-                            != anstream::ColorChoice::Never
-                }
-            },
+            is_coloured: self.color.is_coloured(),
             is_verbose: self.verbose,
         }
     }

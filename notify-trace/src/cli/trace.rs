@@ -140,7 +140,7 @@ fn cgroup_id(path: &Path) -> Result<u64> {
 
 /// Listens for SIGINT, SIGTERM and SIGHUP in a thread of its own, so that a second one ends the
 /// program at once even while the output blocks.
-fn listen_for_signals() -> Result<pipeline::Stop> {
+pub(super) fn listen_for_signals() -> Result<pipeline::Stop> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -166,6 +166,8 @@ fn listen_for_signals() -> Result<pipeline::Stop> {
                         _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
                     };
                     if is_second {
+                        #[cfg(feature = "tui")]
+                        crate::top::screen::restore();
                         // The kernel takes the programs away with the process.
                         std::process::exit(128 + number);
                     }

@@ -7,9 +7,9 @@ const NOT_CONTENT: [&[u8]; 4] = [b"BARRIER", b"FDSTORE", b"FDNAME", b"EXIT_STATU
 
 /// An assignment; its value is unknown where it was withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Assignment<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) value: Option<&'a [u8]>,
+pub(crate) struct Assignment<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
 }
 
 impl Assignment<'_> {
@@ -38,17 +38,17 @@ pub(super) fn assignments_of(lines: &[Line]) -> impl Iterator<Item = Assignment<
 }
 
 /// The first assignment to a key, as systemd takes it.
-pub(super) fn find<'a>(notification: &'a Notification, key: &str) -> Option<Assignment<'a>> {
+pub(crate) fn find<'a>(notification: &'a Notification, key: &str) -> Option<Assignment<'a>> {
     assignments(notification).find(|it| it.key == key.as_bytes())
 }
 
 /// Whether `key=1` is said. A value that was withheld counts as 1: nothing else is in use.
-pub(super) fn says(notification: &Notification, key: &str) -> bool {
+pub(crate) fn says(notification: &Notification, key: &str) -> bool {
     find(notification, key).is_some_and(|it| it.value.is_none_or(|value| value == b"1"))
 }
 
 /// A number, where there is one.
-pub(super) fn number(notification: &Notification, key: &str) -> Option<u64> {
+pub(crate) fn number(notification: &Notification, key: &str) -> Option<u64> {
     let value = find(notification, key)?.value?;
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }

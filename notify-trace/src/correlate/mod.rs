@@ -13,7 +13,7 @@ pub mod outcome;
 
 mod ledger;
 mod life;
-mod message;
+pub(crate) mod message;
 mod queues;
 mod relay;
 #[cfg(test)]
@@ -23,7 +23,7 @@ mod subject;
 mod tests;
 mod told;
 mod units;
-mod verdict;
+pub(crate) mod verdict;
 
 pub use self::subject::of_sending_process as subject_of;
 

@@ -10,7 +10,7 @@ pub(super) mod protocol;
 pub(super) mod ready;
 pub(super) mod reload;
 pub(super) mod swallowed;
-pub(super) mod watchdog;
+pub(crate) mod watchdog;
 
 use super::outcome::{Certainty, Kind};
 

@@ -9,7 +9,7 @@ use crate::words;
 
 /// Of the interval, the part that may be used up before the margin is said to be thin. Pings are
 /// due at half of it; what sd-event sends comes within three quarters.
-const THIN_PER_CENT: u64 = 85;
+pub(crate) const THIN_PER_CENT: u64 = 85;
 
 const RULE: &str = "WatchdogSec=: the time from one ping's dequeue to the next; the sender should ping at half of it";
 

@@ -39,7 +39,7 @@ pub(crate) fn reason(notification: &Notification) -> Option<String> {
 }
 
 /// `ECONNREFUSED`.
-pub(super) fn error(result: Option<&SendResult>) -> String {
+pub(crate) fn error(result: Option<&SendResult>) -> String {
     match result {
         Some(SendResult::Failed(error)) => words::errno(error),
         _ => "error not known".to_owned(),

@@ -91,7 +91,7 @@ pub(super) fn summary(summary: &Summary) -> Vec<String> {
 }
 
 /// Losses in words.
-pub(super) fn losses(losses: &Losses) -> String {
+pub(crate) fn losses(losses: &Losses) -> String {
     let Losses {
         ring_full,
         no_ring,

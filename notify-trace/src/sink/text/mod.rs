@@ -9,7 +9,7 @@
 //! the colours.
 
 pub(crate) mod facts;
-mod frame;
+pub(crate) mod frame;
 mod layout;
 pub(crate) mod outcome;
 mod row;

@@ -96,7 +96,7 @@ pub(super) fn relay(relay: &Relay) -> Vec<Part> {
 }
 
 /// A proxy: its process and where it belongs.
-pub(in crate::sink) fn proxy(of: &Subject) -> String {
+pub(crate) fn proxy(of: &Subject) -> String {
     let process = process(of).unwrap_or_else(|| "a process".to_owned());
     let unit = of
         .unit

@@ -1,0 +1,137 @@
+//! What is counted of all units together.
+
+use super::rate::Rate;
+use super::row::is_bad;
+use crate::event::{DeliveryState, Losses};
+
+/// The counts.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Notifications.
+    pub notifications: u64,
+    /// How often.
+    pub rate: Rate,
+    /// Notifications that did not arrive, and failed connects.
+    pub failed: u64,
+    /// Notifications that have not arrived yet.
+    pub pending: u64,
+    /// Verdicts.
+    pub verdicts: u64,
+    /// What was lost.
+    pub losses: Losses,
+    /// Units that were forgotten.
+    pub forgotten: u64,
+    /// Nothing will come any more.
+    pub is_over: bool,
+}
+
+impl Totals {
+    /// Takes a notification.
+    pub fn heard(&mut self, at_ns: u64, state: DeliveryState) {
+        self.notifications += 1;
+        self.rate.add(at_ns);
+        if is_bad(state) {
+            self.failed += 1;
+        } else if state != DeliveryState::Delivered {
+            self.pending += 1;
+        }
+    }
+
+    /// Takes what became of a pending one.
+    pub fn settle(&mut self, before: DeliveryState, state: DeliveryState) {
+        if before != DeliveryState::Delivered && !is_bad(before) {
+            self.pending = self.pending.saturating_sub(1);
+        }
+        if is_bad(state) {
+            self.failed += 1;
+        } else if state != DeliveryState::Delivered {
+            self.pending += 1;
+        }
+    }
+
+    /// Takes a loss.
+    pub fn lost(&mut self, losses: &Losses) {
+        let Losses {
+            ring_full,
+            no_ring,
+            calls_full,
+            queued_full,
+            unreadable,
+            returns_missed,
+            undecided,
+            programs_skipped,
+            undecodable,
+            join_evicted,
+        } = losses;
+        let all = &mut self.losses;
+        all.ring_full += ring_full;
+        all.no_ring += no_ring;
+        all.calls_full += calls_full;
+        all.queued_full += queued_full;
+        all.unreadable += unreadable;
+        all.returns_missed += returns_missed;
+        all.undecided += undecided;
+        all.undecodable += undecodable;
+        all.join_evicted += join_evicted;
+        if let Some(skipped) = programs_skipped {
+            *all.programs_skipped.get_or_insert(0) += skipped;
+        }
+    }
+
+    /// How much was lost. Skipped program runs are no loss by themselves.
+    #[must_use]
+    pub const fn lost_in_all(&self) -> u64 {
+        let Losses {
+            ring_full,
+            no_ring,
+            calls_full,
+            queued_full,
+            unreadable,
+            returns_missed,
+            undecided,
+            programs_skipped: _,
+            undecodable,
+            join_evicted,
+        } = self.losses;
+        ring_full
+            + no_ring
+            + calls_full
+            + queued_full
+            + unreadable
+            + returns_missed
+            + undecided
+            + undecodable
+            + join_evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_add_up() {
+        let mut totals = Totals::default();
+        let lost = Losses {
+            ring_full: 2,
+            join_evicted: 1,
+            programs_skipped: Some(9),
+            ..Losses::default()
+        };
+        totals.lost(&lost);
+        totals.lost(&lost);
+        assert_eq!(totals.lost_in_all(), 6);
+        assert_eq!(totals.losses.programs_skipped, Some(18));
+    }
+
+    #[test]
+    fn a_pending_one_counts_as_what_became_of_it() {
+        let mut totals = Totals::default();
+        totals.heard(0, DeliveryState::Queued);
+        totals.heard(0, DeliveryState::Sending);
+        assert_eq!((totals.pending, totals.failed), (2, 0));
+        totals.settle(DeliveryState::Queued, DeliveryState::Delivered);
+        totals.settle(DeliveryState::Sending, DeliveryState::Failed);
+        assert_eq!((totals.pending, totals.failed), (0, 1));
+    }
+}
