@@ -1,7 +1,8 @@
-//! What recordings cost: events taken each second, bytes of each, and how long studies take.
+//! What recordings cost: events taken each second, bytes of each. `cargo xtask bench --recordings` asks
+//! studies of them.
 //!
 //! ```text
-//! prepared events ──▶ Store (FULL | NORMAL) ──▶ a.ntrec ──▶ report
+//! prepared events ──▶ Store (FULL | NORMAL) ──▶ FULL.ntrec, NORMAL.ntrec
 //! ```
 //!
 //! `cargo bench -p notify-trace --bench recordings -- --events 1000000 [--units 200] [--keep FOLDER]`;
@@ -14,19 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use notify_trace::decode::message;
 use notify_trace::event::{
     Address, Attribution, Blob, Credentials, Delivery, DeliveryState, Event, Notification, Process,
     Receiver, SendResult, Timing, Unit, UnitState,
 };
-use notify_trace::report::inputs::Selection;
-use notify_trace::report::numbers::report;
-use notify_trace::report::{By, Inputs};
 use notify_trace::sink::{Json, Sink};
 use notify_trace::store::{Durability, Options, Store};
-use notify_trace::study::Study;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -83,37 +79,39 @@ fn main() -> Result<()> {
     for number in 0..settings.events {
         std::hint::black_box(source.event(number));
     }
-    let alone = began.elapsed();
-    println!("events {} units {}", settings.events, settings.units);
-    println!("source alone: {}", per_second(settings.events, alone));
-    let mut kept = None;
+    say(
+        "source alone",
+        per_second(settings.events, began.elapsed()),
+        "events/s",
+    );
     for (name, durability) in [("FULL", Durability::Full), ("NORMAL", Durability::Normal)] {
         let path = folder.join(format!("{name}.ntrec"));
         let _ = fs::remove_file(&path);
         let (took, stored, dropped) = record(&source, settings.events, &path, durability)?;
-        let bytes = fs::metadata(&path)?.len();
-        println!(
-            "record {name}: {} ({stored} stored, {dropped} dropped), {:.1} bytes an event",
-            per_second(settings.events, took),
-            ratio(bytes, settings.events)
-        );
-        kept = Some(path);
-    }
-    if let Some(path) = kept {
-        let inputs = Inputs::open(&[path])?;
-        for study in Study::ALL {
-            let began = Instant::now();
-            let selection = Selection::default();
-            let by = [By::of(study)];
-            let report = report(&inputs, study, &by, &selection, &TimeZone::UTC, &mut |_| {})?;
-            println!(
-                "report {}: {:.3} s, {} lines, peak {} MiB",
-                study.name(),
-                began.elapsed().as_secs_f64(),
-                report.lines.len(),
-                peak_mib()
+        if stored != settings.events + 1 || dropped > 0 {
+            return Err(
+                format!("{stored} of {} stored, {dropped} dropped", settings.events).into(),
             );
         }
+        say(
+            &format!("record, {name}"),
+            per_second(settings.events, took),
+            "events/s",
+        );
+        let bytes = fs::metadata(&path)?.len();
+        say(
+            "bytes of an event, store",
+            ratio(bytes, settings.events),
+            "B",
+        );
+    }
+    if let Some(path) = &settings.lines {
+        let bytes = fs::metadata(path)?.len();
+        say(
+            "bytes of an event, JSON Lines",
+            ratio(bytes, settings.events),
+            "B",
+        );
     }
     if settings.keep.is_none() {
         fs::remove_dir_all(&folder)?;
@@ -134,21 +132,19 @@ fn record(
     let mut store = Store::open(path, options)?;
     store.event(&session())?;
     let began = Instant::now();
-    let mut waited = Duration::ZERO;
     for number in 0..events {
         store.event(&source.event(number))?;
         // A source that is faster than the disk would be dropped from: it waits instead, and what the
         // disk takes is measured.
         if number % 1_024 == 0 {
             while store.waiting_bytes() > 32 << 20 {
-                let before = Instant::now();
                 std::thread::sleep(Duration::from_millis(1));
-                waited += before.elapsed();
             }
         }
     }
+    // So that the recording is whole.
+    store.event(&summary())?;
     store.finish()?;
-    let _ = waited;
     Ok((began.elapsed(), store.stored(), store.dropped()))
 }
 
@@ -158,23 +154,22 @@ fn ratio(one: u64, other: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn per_second(events: u64, took: Duration) -> String {
-    let rate = events as f64 / took.as_secs_f64();
-    format!("{rate:.0} events/s")
+fn per_second(events: u64, took: Duration) -> f64 {
+    events as f64 / took.as_secs_f64()
 }
 
-/// Most memory so far, as the kernel has it.
-fn peak_mib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| {
-        line.trim()
-            .trim_end_matches("kB")
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
-    kib.unwrap_or(0) / 1024
+/// A line for `cargo xtask bench`.
+fn say(what: &str, value: f64, unit: &str) {
+    println!("{what}\t{value:.1}\t{unit}");
+}
+
+fn summary() -> Event {
+    serde_json::from_str(
+        r#"{"type":"summary","time":"2026-12-31T12:00:00Z","monotonic_ns":9000000000000000,
+        "notifications":0,"delivered":0,"failed":0,"open":0,"connect_failed":0,
+        "records_attempted":0,"records_received":0,"losses":{}}"#,
+    )
+    .expect("a summary")
 }
 
 fn session() -> Event {

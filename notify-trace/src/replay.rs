@@ -123,24 +123,11 @@ fn recount(summary: &mut Summary, tally: &Tally, left_out: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlate::samples::{S, Sample};
+    use crate::correlate::samples::{S, Sample, session, summary};
     use crate::sink::Json;
     use crate::view::filter::Filter;
 
     fn recording() -> String {
-        let session: Event = serde_json::from_str(
-            r#"{"type":"session","format_version":1,"tool_version":"0","command_line":[],
-            "time":"2026-11-24T12:00:00Z","monotonic_ns":0,"host":"h","kernel":"6.12",
-            "machine":"x86_64","cpus":1,"ring_bytes":4096,
-            "plan":{"name":"full","reason":"","programs":{}},"rules":[]}"#,
-        )
-        .expect("a session");
-        let summary: Event = serde_json::from_str(
-            r#"{"type":"summary","time":"2026-11-24T12:01:00Z","monotonic_ns":60000000000,
-            "notifications":2,"delivered":2,"failed":0,"open":0,"connect_failed":0,
-            "records_attempted":6,"records_received":6,"losses":{}}"#,
-        )
-        .expect("a summary");
         let lost = |unit: &str, id: u64| {
             let it = Sample::new("READY=1")
                 .id(id)
@@ -150,7 +137,13 @@ mod tests {
                 .build();
             Event::Send(Box::new(it))
         };
-        let events = [session, lost("a.service", 1), lost("b.service", 2), summary];
+        let summary = summary("12:01:00", 60 * S);
+        let events = [
+            session(),
+            lost("a.service", 1),
+            lost("b.service", 2),
+            summary,
+        ];
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         for event in &events {

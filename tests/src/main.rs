@@ -26,6 +26,7 @@ mod need;
 mod pipe;
 mod plan;
 mod play;
+mod power;
 mod procfs;
 #[allow(unsafe_code, reason = "system calls that the standard library lacks")]
 mod raw;
@@ -83,6 +84,7 @@ fn dispatch() -> Result<ExitCode> {
         ["speak", ref words @ ..] => speak::run(words),
         ["speak-by-crate"] => speak::by_crate().map(|()| ExitCode::SUCCESS),
         ["relay", ref words @ ..] => speak::relay(words),
+        ["power-loss", path] => power::run(path).map(|()| ExitCode::SUCCESS),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
         ["send", to, text, code] => small::send(to, text, code),
         ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),

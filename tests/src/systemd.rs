@@ -18,7 +18,7 @@ const TRACE: &str = "/run/notify-trace/trace.jsonl";
 
 type Test = (&'static str, fn() -> Result<()>);
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 7] = [
     (
         "services_are_attributed_to_the_units_that_systemd_names",
         attribution,
@@ -33,6 +33,8 @@ const TESTS: [Test; 5] = [
         sockets,
     ),
     ("doctor_names_the_plan_that_trace_has", doctor),
+    ("a_real_service_is_as_expected", expected),
+    ("what_is_not_as_expected_is_told_and_explained", unexpected),
 ];
 
 /// Runs all tests and says how they ended.
@@ -50,6 +52,100 @@ pub fn wait_for_boot() {
     let _ = Command::new("systemctl")
         .args(["is-system-running", "--wait"])
         .output();
+}
+
+/// `expect` with these arguments: its exit code and what it printed.
+fn expect(arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = Command::new(AGENT)
+        .arg("expect")
+        .args(arguments)
+        .output()
+        .context("could not start the agent")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code(), format!("{said}{complaints}")))
+}
+
+/// udevd stops and starts again, and says so.
+fn expected() -> Result<()> {
+    let (code, said) = expect(&[
+        "unit=systemd-udevd STOPPING=1 then unit=systemd-udevd READY=1 within 30s",
+        "never unit=systemd-udevd ERRNO=",
+        "unit=nobody-at-all at most 0 READY=1",
+        "--",
+        "systemctl",
+        "restart",
+        "systemd-udevd.service",
+    ])?;
+    ensure!(code == Some(0), "exit code {code:?}: {said}");
+    ensure!(said.matches('✓').count() == 3, "{said}");
+    // The command's own failure is passed on.
+    let (code, said) = expect(&[
+        "never unit=systemd-udevd ERRNO=",
+        "--",
+        "sh",
+        "-c",
+        "exit 7",
+    ])?;
+    ensure!(code == Some(7), "exit code {code:?}: {said}");
+    Ok(())
+}
+
+fn unexpected() -> Result<()> {
+    // It says READY=1, not that.
+    let (code, said) = expect(&[
+        "unit=systemd-udevd STATUS='never says this' within 20s",
+        "--for",
+        "60s",
+        "--",
+        "systemctl",
+        "restart",
+        "systemd-udevd.service",
+    ])?;
+    ensure!(code == Some(9), "exit code {code:?}: {said}");
+    for words in ["none was accepted within 20.0 s", "READY=1", "[delivered]"] {
+        ensure!(said.contains(words), "no {words:?} in: {said}");
+    }
+    // A helper says READY=1, where the manager listens to the main process only.
+    let (code, said) = expect(&[
+        "unit=nt-refused READY=1 within 10s",
+        "--",
+        "systemd-run",
+        "--no-block",
+        "--unit=nt-refused",
+        "--service-type=notify",
+        "--property=NotifyAccess=main",
+        "--property=TimeoutStartSec=30",
+        "sh",
+        "-c",
+        // systemd-notify would pass as its parent.
+        "/run/notify-trace/notify-trace-tests send /run/systemd/notify READY=1 0; sleep 60",
+    ])?;
+    let _ = Command::new("systemctl")
+        .args(["stop", "nt-refused.service"])
+        .status();
+    ensure!(code == Some(9), "exit code {code:?}: {said}");
+    for words in [
+        "delivered, but not accepted",
+        "listens to the main process only",
+        "helps: set NotifyAccess=all",
+    ] {
+        ensure!(said.contains(words), "no {words:?} in: {said}");
+    }
+    // Nobody of that name.
+    let (code, said) = expect(&[
+        "unit=no-such-unit READY=1 within 1s",
+        "--",
+        "systemctl",
+        "restart",
+        "systemd-udevd.service",
+    ])?;
+    ensure!(code == Some(9), "exit code {code:?}: {said}");
+    ensure!(
+        said.contains("nothing at all was sent by no-such-unit.service"),
+        "{said}"
+    );
+    Ok(())
 }
 
 /// The unit of a process, by systemd's own word.

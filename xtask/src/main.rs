@@ -17,6 +17,7 @@ mod command;
 mod debian;
 mod demo;
 mod prebuilt;
+mod python;
 mod run;
 mod setup;
 mod test;

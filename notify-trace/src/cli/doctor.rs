@@ -1,13 +1,36 @@
 //! `doctor`: prints the report; from the verdict to an exit code.
 
+use clap::Args;
 use std::io::{self, ErrorKind, Write as _};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::args::DoctorArgs;
 use crate::cli::exit::Exit;
 use crate::doctor::{self, Verdict, render};
 use crate::sink::json;
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace doctor
+      as root: what works here, and what would make more work
+  notify-trace doctor --json > report.json
+      the same for programs (docs/doctor.md explains every field)
+  notify-trace doctor --btf /boot/vmlinux.btf
+      with type information from a file, as trace --btf would";
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON document (docs/doctor.md explains every field)
+    #[arg(long)]
+    pub json: bool,
+
+    /// Type information of this very kernel, where the kernel itself has none
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+}
 
 /// Runs the verb.
 ///

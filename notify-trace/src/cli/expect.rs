@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use tokio::time::Instant;
 
-use super::args::CaptureArgs;
+use super::capture::CaptureArgs;
 use super::exit::Exit;
 use super::output::Format;
 use super::replay::{Source, warn};

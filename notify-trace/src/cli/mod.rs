@@ -1,6 +1,7 @@
 //! What the user typed, and one file per verb. Clap is named nowhere else.
 
 pub mod args;
+pub mod capture;
 pub mod compare;
 pub mod derive;
 pub mod doctor;

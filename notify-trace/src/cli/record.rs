@@ -1,15 +1,76 @@
 //! `record`: captures into a recording, and prints nothing but what went wrong.
 
+use clap::{Args, ValueEnum};
 use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::args::{DurabilityArg, RecordArgs};
+use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
+use crate::cli::parse::{parse_duration, parse_file_size};
 use crate::cli::trace::{capture, exit, settings};
 use crate::escape;
 use crate::store::{Durability, Limits, Options, Store};
 use crate::words;
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace record boot.ntrec
+      everything, until Ctrl-C
+  notify-trace record /var/lib/notify-trace/host.ntrec --max-age 30d --max-size 1G
+      for ever, the last month of it, at most a gigabyte
+  notify-trace record update.ntrec --unit nginx -- systemctl restart nginx
+      one service, while a command runs
+  notify-trace record early.ntrec --from-boot
+      from an early unit, before the disk can be written";
+
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The recording: a new file, or one of notify-trace to be continued
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Delete the oldest events while the file has more bytes than this (K, M and G are understood)
+    #[arg(long, value_name = "BYTES", value_parser = parse_file_size)]
+    pub max_size: Option<u64>,
+
+    /// Delete events that are older than this, such as 24h or 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub max_age: Option<Duration>,
+
+    /// When events count as stored
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Full)]
+    pub durability: DurabilityArg,
+
+    /// Begin before the disk can be written: events wait in memory until the file can be made
+    #[arg(long)]
+    pub from_boot: bool,
+
+    /// Do not ask the service managers about the units that send: explain will know less
+    #[arg(long)]
+    pub no_facts: bool,
+
+    /// Print how many events are stored, whenever more are: what no crash takes away any more
+    #[arg(long)]
+    pub acknowledge: bool,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
+
+/// When events count as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityArg {
+    /// When the disk has them: a power loss takes nothing away.
+    Full,
+    /// When the kernel has them: a power loss may take the last seconds.
+    Normal,
+}
 
 /// Runs the verb.
 ///

@@ -1,15 +1,18 @@
 //! `show` and `explain`: from a recording to what a user sees.
 
+use clap::Args;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
-use crate::cli::args::{ExplainArgs, ShowArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Format;
+use crate::cli::output::OutputArgs;
+use crate::cli::view::ViewArgs;
 use crate::escape::{self, escape};
 use crate::recording::LeftOut;
 use crate::replay::replay;
@@ -17,6 +20,74 @@ use crate::sink::Json;
 use crate::sink::explained::Explained;
 use crate::sink::text::Options;
 use crate::store::{Reader, SessionRow, is_store};
+
+/// For `--help`.
+pub const SHOW_EXAMPLES: &str = "\
+Examples:
+  notify-trace show boot.jsonl
+      as trace would have printed it
+  notify-trace show boot.jsonl --unit docker --time delta -v
+      one service, every fact, with the time between
+  notify-trace show boot.jsonl --explain
+      with the conclusions between the lines
+  notify-trace show - --keys-only -o json
+      from the standard input, without values, as JSON Lines";
+
+/// For `--help`.
+pub const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  notify-trace explain boot.jsonl
+      verdicts, hops and units of a whole recording
+  notify-trace explain boot.jsonl --unit app
+      why app.service never became ready
+  notify-trace explain boot.jsonl --fail-on-verdict -o json
+      for a test: exit code 7 if a notification was lost, and why as JSON Lines";
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A recording of record, or JSON Lines of trace (--output json, or --write); - is the standard
+    /// input, for JSON Lines only
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Say between the lines why a notification was lost, and what proxies made of it
+    #[arg(long)]
+    pub explain: bool,
+
+    /// End with exit code 7 if there is any verdict
+    #[arg(long, requires = "explain")]
+    pub fail_on_verdict: bool,
+
+    /// What is shown.
+    #[command(flatten)]
+    pub view: ViewArgs,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A recording of record, or JSON Lines of trace (--output json, or --write); - is the standard
+    /// input, for JSON Lines only
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// End with exit code 7 if there is any verdict
+    #[arg(long)]
+    pub fail_on_verdict: bool,
+
+    /// What is explained.
+    #[command(flatten)]
+    pub view: ViewArgs,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
 
 /// Runs `show`.
 ///

@@ -16,6 +16,16 @@ use crate::sink::file::create;
 use crate::timeline::collect::Collector;
 use crate::timeline::{html, perfetto, svg};
 
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace timeline boot.ntrec -o boot.html
+      a page for any browser: what started when, what was slow, what failed and why
+  notify-trace timeline before.ntrec after.ntrec -o update.svg --unit nginx
+      two recordings of one service below each other, as a picture
+  notify-trace timeline boot.jsonl -o boot.json --keys-only
+      a trace for Perfetto's UI, without values";
+
 /// Arguments of `timeline`.
 #[derive(Debug, Args)]
 pub struct TimelineArgs {

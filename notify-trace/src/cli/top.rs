@@ -1,14 +1,17 @@
 //! `top`: from arguments to a live view, or to that of a recording.
 
+use crate::cli::output::ColorArg;
+use clap::Args;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::tz::TimeZone;
 
-use crate::cli::args::TopArgs;
+use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
 use crate::cli::replay::{Source, warn};
 use crate::cli::trace::{capture, exit, listen_for_signals, settings};
@@ -19,6 +22,40 @@ use crate::top::draw::theme::Theme;
 use crate::top::live::{Shared, Top};
 use crate::top::screen::Screen;
 use crate::words::count;
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace top
+      all units, until q
+  notify-trace top --class systemd --unit 'app-*'
+      the units of some services only
+  notify-trace top --replay boot.ntrec
+      how things stood at the end of a recording; needs no privileges
+  notify-trace top --no-facts --for 1h
+      without asking the service managers, for an hour";
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Show how things stood at the end of this recording instead (of its last session): one of
+    /// record, or JSON Lines of trace; only options about what is shown apply
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+
+    /// Do not ask the service managers about the units that send: less is known of states, of
+    /// watchdogs, and for verdicts
+    #[arg(long)]
+    pub no_facts: bool,
+
+    /// Colours: unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub color: ColorArg,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
 
 /// Runs the verb.
 ///

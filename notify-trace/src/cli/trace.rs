@@ -9,8 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::cli::args::{CaptureArgs, TraceArgs};
+use clap::Args;
+
+use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
+use crate::cli::output::OutputArgs;
 use crate::enrich::cgroup;
 use crate::pipeline::{self, Report, Settings};
 use crate::probe::load::LoadOptions;
@@ -21,6 +24,51 @@ use crate::sink::file::create;
 use crate::sink::tee::Tee;
 use crate::sockets::environment;
 use crate::store::{self, Store};
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace trace
+      everything, until Ctrl-C
+  notify-trace trace -- systemctl restart nginx
+      from before the command starts until it has ended; its exit code is passed on
+  notify-trace trace -o json --for 30s --fail-on-loss > boot.jsonl
+      30 seconds as JSON Lines; exit code 5 if anything was lost
+  notify-trace trace --socket '/srv/app/*.sock'
+      one's own notify sockets too
+  notify-trace trace --cgroup /system.slice/nginx.service
+      what is sent from one cgroup only, decided in the kernel
+  notify-trace trace --unit nginx --key READY --key RELOADING
+      when one service says that it is ready, or reloads
+  notify-trace trace --container web --failed -v
+      every fact of what a container could not get delivered
+  notify-trace trace --user alice --class systemd-user --time delta
+      what a user's services tell that user's manager, with the time between
+  notify-trace trace --comm 'systemd-*' --keys-only --width 80
+      which fields systemd's own programs send, without their values
+  notify-trace trace --redact STATUS,X_TOKEN --write boot.jsonl
+      on the terminal and, as JSON Lines, in a file; two keys' values in neither";
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Ask the service managers about the units that send, and say between the lines why a
+    /// notification was lost and what proxies made of it
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Record the same events in this file too (docs/recording.md), as the verb record does
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// How it is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
+}
 
 /// Runs the verb.
 ///

@@ -20,6 +20,9 @@ const STATUSES: usize = 16;
 const REFUSALS: usize = 8;
 /// Most characters of a status, or of a message, that are shown.
 const SHOWN: usize = 120;
+/// The manager starts the main process, then notes that the unit is starting: by so much the process may
+/// be the older one.
+const FORKED_BEFORE_NS: u64 = 1_000_000_000;
 /// How much later than the watchdog's limit its silence is spoken of.
 const GRACE_NS: u64 = 1_000_000_000;
 /// After how long an open reload is spoken of, if its limit is unknown.
@@ -251,7 +254,9 @@ impl Life {
             if is_first {
                 let process_ns = state
                     .and_then(|state| state.main_start_ns)
-                    .filter(|start_ns| began_ns.is_some_and(|began_ns| began_ns <= *start_ns))
+                    .filter(|start_ns| {
+                        began_ns.is_some_and(|began_ns| began_ns <= start_ns + FORKED_BEFORE_NS)
+                    })
                     .or_else(|| started_ns(it, ahead_ns));
                 for (name, from_ns) in [
                     (MeasureName::Startup, began_ns),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::decode::message;
 use crate::event::{
-    Address, Attribution, Blob, Credentials, Delivery, DeliveryState, Errno, Notification, Process,
-    Receiver, SendResult, Timing, Unit, UnitState,
+    Address, Attribution, Blob, Credentials, Delivery, DeliveryState, Errno, Event, Notification,
+    Process, Receiver, SendResult, Timing, Unit, UnitState,
 };
 
 /// A second.
@@ -136,6 +136,27 @@ impl Sample {
     pub(crate) fn build(self) -> Notification {
         self.0
     }
+}
+
+/// The beginning of a recording.
+pub(crate) fn session() -> Event {
+    serde_json::from_str(
+        r#"{"type":"session","format_version":1,"tool_version":"0","command_line":[],
+        "time":"2026-11-24T12:00:00Z","monotonic_ns":0,"host":"h","kernel":"6.12",
+        "machine":"x86_64","cpus":1,"ring_bytes":4096,
+        "plan":{"name":"full","reason":"","programs":{}},"rules":[]}"#,
+    )
+    .expect("a session")
+}
+
+/// Its end, at a moment of that day.
+pub(crate) fn summary(time: &str, monotonic_ns: u64) -> Event {
+    serde_json::from_str(&format!(
+        r#"{{"type":"summary","time":"2026-11-24T{time}Z","monotonic_ns":{monotonic_ns},
+        "notifications":2,"delivered":2,"failed":0,"open":0,"connect_failed":0,
+        "records_attempted":6,"records_received":6,"losses":{{}}}}"#
+    ))
+    .expect("a summary")
 }
 
 /// A process of a unit of the system's manager.

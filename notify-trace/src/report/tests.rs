@@ -9,21 +9,11 @@ use rusqlite::Connection;
 use super::inputs::Selection;
 use super::numbers::report;
 use super::*;
-use crate::correlate::samples::{MS, S, Sample, unit_state};
+use crate::correlate::samples::{MS, S, Sample, session, summary, unit_state};
 use crate::event::{Event, Exit};
 use crate::sink::Sink as _;
 use crate::store::{Options, Store, derive};
 use crate::study::sql::PER_CENTS;
-
-fn session() -> Event {
-    serde_json::from_str(
-        r#"{"type":"session","format_version":1,"tool_version":"0","command_line":[],
-        "time":"2026-11-24T12:00:00Z","monotonic_ns":0,"host":"h","kernel":"6.12",
-        "machine":"x86_64","cpus":1,"ring_bytes":4096,
-        "plan":{"name":"full","reason":"","programs":{}},"rules":[]}"#,
-    )
-    .expect("a session")
-}
 
 fn send(sample: Sample) -> Event {
     Event::Send(Box::new(sample.build()))
@@ -99,14 +89,7 @@ fn events(units: u64) -> Vec<Event> {
         let late = Sample::new("READY=1").id(next()).at(begin + 91 * S);
         events.push(send(late.from("helper", 77, &unit).gone()));
     }
-    events.push(
-        serde_json::from_str(
-            r#"{"type":"summary","time":"2026-11-24T12:10:00Z","monotonic_ns":600000000000,
-            "notifications":2,"delivered":2,"failed":0,"open":0,"connect_failed":0,
-            "records_attempted":6,"records_received":6,"losses":{}}"#,
-        )
-        .expect("a summary"),
-    );
+    events.push(summary("12:10:00", 600 * S));
     events
 }
 

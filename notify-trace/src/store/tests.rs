@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::file::{Begun, Durability, Limits, RecordingFile};
 use super::queue::Chunk;
 use super::*;
-use crate::correlate::samples::{S, Sample};
+use crate::correlate::samples::{S, Sample, session};
 use crate::event::Event;
 use crate::recording;
 use crate::sink::Sink as _;
@@ -31,16 +31,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-fn session() -> Event {
-    serde_json::from_str(
-        r#"{"type":"session","format_version":1,"tool_version":"0","command_line":[],
-        "time":"2026-11-24T12:00:00Z","monotonic_ns":0,"host":"h","kernel":"6.12",
-        "machine":"x86_64","cpus":1,"ring_bytes":4096,
-        "plan":{"name":"full","reason":"","programs":{}},"rules":[]}"#,
-    )
-    .expect("a session")
 }
 
 fn sends(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Event> {

@@ -16,16 +16,19 @@ mod units;
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::scenario::{Ended, Scenario};
 use crate::{driver::Counts, systemd};
 
 const SCENARIOS: &str = "/run/notify-trace/systems";
+const RECORDING: &str = "/run/notify-trace/systems.ntrec";
+const DISK: &str = "/dev/vdb";
 
 /// Runs all scenarios, or those whose names contain what the kernel command line asks for.
 pub fn run() -> ExitCode {
@@ -72,7 +75,28 @@ fn all() -> Result<Counts> {
     if only.is_none() {
         counts.check("systems::sockets", systemd::sockets());
     }
+    counts.check("systems::the_recording_is_handed_out", hand_out());
     Ok(counts)
+}
+
+/// Ends the recording, and writes it to the second disk behind a header: the host looks for it there.
+fn hand_out() -> Result<()> {
+    let status = Command::new("systemctl")
+        .args(["stop", "notify-trace.service"])
+        .status()
+        .context("could not start systemctl")?;
+    ensure!(status.success(), "systemctl stop ended with {status}");
+    let recording = fs::read(RECORDING).with_context(|| format!("no {RECORDING}"))?;
+    let length = u64::try_from(recording.len()).context("too long")?;
+    let mut disk = fs::OpenOptions::new()
+        .write(true)
+        .open(DISK)
+        .with_context(|| format!("no {DISK}"))?;
+    disk.write_all(b"NTHANDED")
+        .and_then(|()| disk.write_all(&length.to_le_bytes()))
+        .and_then(|()| disk.write_all(&recording))
+        .and_then(|()| disk.sync_all())
+        .with_context(|| format!("could not write {DISK}"))
 }
 
 /// `notify-trace.only=NAME` of the kernel command line.

@@ -48,6 +48,7 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
         cpus: CPUS,
         memory: MEMORY,
         disk: Some(&image),
+        kept_disk: None,
         console_log: Some(&log),
         deadline: DEADLINE + DEADLINE_OF_ROUND * arguments.rounds,
     };

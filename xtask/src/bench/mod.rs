@@ -14,6 +14,7 @@ mod guest;
 mod line;
 mod native;
 mod page;
+mod recordings;
 mod table;
 
 use std::{fs, path::PathBuf, process::ExitCode};
@@ -48,6 +49,11 @@ pub struct Arguments {
     /// Only what is measured in a VM
     #[arg(long)]
     skip_native: bool,
+    /// Measure recordings and studies instead, for recordings of so many events
+    #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', num_args = 0..=1,
+        default_missing_value = "100000,1000000,10000000",
+        conflicts_with_all = ["skip_vm", "skip_native", "json"])]
+    recordings: Option<Vec<u64>>,
     /// Write facts, rows and the values of all rounds to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,6 +79,15 @@ impl Arguments {
 
 /// Runs `cargo xtask bench`.
 pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(sizes) = &arguments.recordings {
+        let ready = setup::ensure(Need::Build)?;
+        let figures = recordings::run(&ready, sizes)?;
+        print!("{figures}");
+        if arguments.write {
+            write(&page::RECORDINGS, &figures)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let ready = setup::ensure(if arguments.skip_vm {
         Need::Build
     } else {
@@ -100,13 +115,18 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     }
     if arguments.write {
-        let path = agent::root().join("docs/performance.md");
-        let about = || format!("could not put the table into {}", path.display());
-        let old = fs::read_to_string(&path).with_context(about)?;
-        let new = page::replace(&old, &figures).with_context(about)?;
-        fs::write(&path, new).with_context(about)?;
+        write(&page::AGENT, &figures)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a table into docs/performance.md.
+fn write(marks: &page::Marks, figures: &str) -> Result<()> {
+    let path = agent::root().join("docs/performance.md");
+    let about = || format!("could not put the table into {}", path.display());
+    let old = fs::read_to_string(&path).with_context(about)?;
+    let new = page::replace(&old, marks, figures).with_context(about)?;
+    fs::write(&path, new).with_context(about)
 }
 
 /// What the figures were made on: nothing that changes from one run to the next on one machine.
@@ -188,6 +208,7 @@ mod tests {
 
     fn arguments() -> Arguments {
         Arguments {
+            recordings: None,
             rounds: 5,
             operations: 10,
             idle_seconds: 20,

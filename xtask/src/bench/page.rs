@@ -2,21 +2,38 @@
 
 use anyhow::{Context as _, Result};
 
-/// The line before what is written.
-const BEGIN: &str = "<!-- begin: written by `cargo xtask bench --write` -->\n";
-/// The line after it.
-const END: &str = "<!-- end -->\n";
+/// A part of the page.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// The line before what is written.
+    begin: &'static str,
+    /// The line after it.
+    end: &'static str,
+}
+
+/// What the agent costs.
+pub const AGENT: Marks = Marks {
+    begin: "<!-- begin: written by `cargo xtask bench --write` -->\n",
+    end: "<!-- end -->\n",
+};
+
+/// What recordings cost.
+pub const RECORDINGS: Marks = Marks {
+    begin: "<!-- begin: written by `cargo xtask bench --recordings --write` -->\n",
+    end: "<!-- end of recordings -->\n",
+};
 
 /// The page with its old figures replaced.
 ///
 /// # Errors
 /// If the page lacks the marks.
-pub fn replace(page: &str, figures: &str) -> Result<String> {
+pub fn replace(page: &str, marks: &Marks, figures: &str) -> Result<String> {
+    let Marks { begin, end } = marks;
     let missing = |mark: &str| format!("the line {} is missing", mark.trim());
-    let (before, rest) = page.split_once(BEGIN).with_context(|| missing(BEGIN))?;
-    let (_, after) = rest.split_once(END).with_context(|| missing(END))?;
+    let (before, rest) = page.split_once(begin).with_context(|| missing(begin))?;
+    let (_, after) = rest.split_once(end).with_context(|| missing(end))?;
     Ok(format!(
-        "{before}{BEGIN}\n```\n{}\n```\n\n{END}{after}",
+        "{before}{begin}\n```\n{}\n```\n\n{end}{after}",
         figures.trim_end()
     ))
 }
@@ -27,20 +44,23 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {
-        let page = format!("# A\n{BEGIN}old\n{END}rest\n");
-        let once = replace(&page, "new\n").unwrap();
-        assert_eq!(once, format!("# A\n{BEGIN}\n```\nnew\n```\n\n{END}rest\n"));
-        assert_eq!(replace(&once, "new\n").unwrap(), once);
+        let Marks { begin, end } = AGENT;
+        let page = format!("# A\n{begin}old\n{end}rest\n");
+        let once = replace(&page, &AGENT, "new\n").unwrap();
+        assert_eq!(once, format!("# A\n{begin}\n```\nnew\n```\n\n{end}rest\n"));
+        assert_eq!(replace(&once, &AGENT, "new\n").unwrap(), once);
     }
 
     #[test]
     fn a_page_without_marks_is_left_alone() {
-        assert!(replace("# A\n", "new").is_err());
-        assert!(replace(BEGIN, "new").is_err());
+        assert!(replace("# A\n", &AGENT, "new").is_err());
+        assert!(replace(AGENT.begin, &AGENT, "new").is_err());
     }
 
     #[test]
     fn the_page_in_the_repository_has_the_marks() {
-        assert!(replace(include_str!("../../../docs/performance.md"), "x").is_ok());
+        let page = include_str!("../../../docs/performance.md");
+        assert!(replace(page, &AGENT, "x").is_ok());
+        assert!(replace(page, &RECORDINGS, "x").is_ok());
     }
 }

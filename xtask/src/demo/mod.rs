@@ -101,6 +101,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         cpus: 2,
         memory: 1024,
         disk: Some(&image),
+        kept_disk: None,
         console_log: Some(&log),
         deadline: DEADLINE + Duration::from_secs(arguments.seconds.into()),
     };

@@ -24,12 +24,20 @@ enum Proof {
     Program(&'static str),
     /// The package itself, because another one brings a program of the same name.
     Installed(&'static str),
+    /// A module of Python's, which may come from elsewhere.
+    Module(&'static str),
 }
 
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 7] = [
     Package {
         name: "gcc",
         proof: Proof::Program("cc"),
+        need: Need::Build,
+    },
+    // DuckDB, which studies are compared with, comes as a package of Python's.
+    Package {
+        name: "python3-venv",
+        proof: Proof::Module("ensurepip"),
         need: Need::Build,
     },
     Package {
@@ -64,6 +72,14 @@ impl Package {
     pub fn find(&self) -> Option<PathBuf> {
         match self.proof {
             Proof::Program(program) => command::find_program(program),
+            Proof::Module(module) => {
+                let python = command::find_program("python3")?;
+                let found = Command::new(&python)
+                    .args(["-c", &format!("import {module}")])
+                    .output()
+                    .ok()?;
+                found.status.success().then_some(python)
+            }
             Proof::Installed(file) => {
                 let files = Command::new("dpkg").args(["-L", self.name]).output().ok()?;
                 let text = String::from_utf8_lossy(&files.stdout).into_owned();

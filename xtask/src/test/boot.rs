@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{systemd, systems, witness};
+use super::{hand_out, power_loss, studies::Engines, systemd, systems, witness};
 use crate::{
     cache::Cache,
     vm::{
@@ -58,6 +58,8 @@ enum House {
     Systems,
     /// The same, as they are in Debian's newest suite. It may not install on the day.
     NewestSystems,
+    /// A recorder on a disk of its own, whose power is cut again and again.
+    PowerLoss,
 }
 
 /// Why a boot can't be tried.
@@ -81,7 +83,7 @@ impl From<anyhow::Error> for Obstacle {
 ///
 /// In the order in which they are begun: the longest first, where two run at once. The newest suite
 /// changes every day, and a test run should fail by what changed here: it is run when it is named.
-pub const BOOTS: [Boot; 10] = [
+pub const BOOTS: [Boot; 11] = [
     Boot {
         name: "13-systems",
         series: TRIXIE.name,
@@ -174,6 +176,16 @@ pub const BOOTS: [Boot; 10] = [
         is_extra: false,
     },
     Boot {
+        name: "6.12-power",
+        series: TRIXIE.name,
+        words: &[],
+        cpus: 2,
+        memory: 512,
+        house: House::PowerLoss,
+        deadline: DEADLINE,
+        is_extra: false,
+    },
+    Boot {
         name: "6.12-systemd",
         series: TRIXIE.name,
         words: systemd::WORDS,
@@ -196,6 +208,8 @@ pub struct Selection<'a> {
     pub only: Option<&'a str>,
     /// Fetch newer kernels.
     pub refresh: bool,
+    /// Who is asked about recordings.
+    pub engines: Engines,
     /// So many guests at once; by this machine's CPUs when none.
     pub jobs: Option<usize>,
 }
@@ -217,6 +231,8 @@ pub struct Try<'a> {
     kernel: &'a Kernel,
     initramfs: PathBuf,
     disk: Option<PathBuf>,
+    /// Takes what the guest hands out.
+    kept_disk: Option<PathBuf>,
     log: &'a Path,
     selection: &'a Selection<'a>,
 }
@@ -250,6 +266,7 @@ impl<'a> Try<'a> {
                 let image = image::get(cache, &image::SYSTEMS)?;
                 (systems::initramfs(kernel, binaries)?, Some(image))
             }
+            House::PowerLoss => (power_loss::initramfs(kernel, binaries)?, None),
             House::NewestSystems => {
                 let image = image::get(cache, &image::NEWEST_SYSTEMS)
                     .map_err(|error| Obstacle::Skip(format!("{error:#}")))?;
@@ -258,11 +275,17 @@ impl<'a> Try<'a> {
         };
         let initramfs = log.with_extension("cpio");
         archive.write(&initramfs)?;
+        let kept_disk = match boot.house {
+            House::Systems | House::NewestSystems => Some(hand_out::disk(log)?),
+            House::PowerLoss => Some(power_loss::disk(log)?),
+            House::Bare | House::Systemd | House::Witness => None,
+        };
         Ok(Self {
             boot,
             kernel,
             initramfs,
             disk,
+            kept_disk,
             log,
             selection,
         })
@@ -270,6 +293,9 @@ impl<'a> Try<'a> {
 
     /// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
     pub fn boot(&self) -> Result<Counts> {
+        if self.boot.house == House::PowerLoss {
+            return power_loss::run(&self.guest(), self.log);
+        }
         for _ in 1..TRIES {
             let result = self.once();
             let text = fs::read_to_string(self.log).unwrap_or_default();
@@ -284,20 +310,38 @@ impl<'a> Try<'a> {
         self.once()
     }
 
-    fn once(&self) -> Result<Counts> {
-        // So that a failure shows no log of an earlier run.
-        let unwritable = || format!("could not write {}", self.log.display());
-        fs::write(self.log, "").with_context(unwritable)?;
-        let guest = Guest {
+    /// Whether the guest hands out a recording.
+    pub const fn hands_out(&self) -> bool {
+        matches!(self.boot.house, House::Systems | House::NewestSystems)
+    }
+
+    /// The recording that the guest handed out, if it did.
+    pub fn recording(&self) -> Result<Option<PathBuf>> {
+        match &self.kept_disk {
+            Some(disk) => hand_out::take(disk, &self.log.with_extension("ntrec")),
+            None => Ok(None),
+        }
+    }
+
+    fn guest(&self) -> Guest<'_> {
+        Guest {
             kernel: &self.kernel.vmlinuz,
             initramfs: &self.initramfs,
             words: words(self.boot, self.selection),
             cpus: self.boot.cpus,
             memory: self.boot.memory,
             disk: self.disk.as_deref(),
+            kept_disk: self.kept_disk.as_deref(),
             console_log: None,
             deadline: self.boot.deadline,
-        };
+        }
+    }
+
+    fn once(&self) -> Result<Counts> {
+        // So that a failure shows no log of an earlier run.
+        let unwritable = || format!("could not write {}", self.log.display());
+        fs::write(self.log, "").with_context(unwritable)?;
+        let guest = self.guest();
         let mut lines: Vec<String> = Vec::new();
         let end = qemu::boot(&guest, |line| {
             if line.starts_with("test ") {
@@ -369,6 +413,7 @@ mod tests {
             plan: None,
             only: None,
             refresh: false,
+            engines: Engines::DuckDb,
             jobs: None,
         };
         assert!(words(&boot("7").unwrap(), &all).is_empty());

@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::studies::{self, Engines};
 use crate::{agent, assets, command, setup::Ready};
 
 /// Formatting, lints of both sides, unit tests, documentation. None of them needs the kernel side's
@@ -63,6 +64,22 @@ pub fn native(binaries: &Path, only: Option<&str>) -> Result<()> {
         tests.args(["--only", only]);
     }
     run("tests on this host", &mut tests)
+}
+
+/// The studies of the recordings that are kept in the repository, by all accounts.
+pub fn studies(ready: &Ready, binaries: &Path, engines: Engines) -> Result<()> {
+    let title = "studies by all accounts";
+    eprintln!("── {title}");
+    let start = Instant::now();
+    let kept = agent::root().join("notify-trace/tests/recordings/v1.ntrec");
+    // An export is written beside a recording.
+    let copy = agent::target_folder()?.join("v1.ntrec");
+    fs::copy(&kept, &copy).with_context(|| format!("could not copy {}", kept.display()))?;
+    let agent = binaries.join("notify-trace");
+    let compared = studies::compare(&ready.cache, &agent, &copy, engines).context(title)?;
+    println!("{compared}");
+    eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// Lints for the BPF target where the tool chain can, else for this host's target.

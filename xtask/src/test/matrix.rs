@@ -3,16 +3,18 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::boot::{BOOTS, Boot, Obstacle, Selection, Try};
+use super::studies;
 use crate::{
     agent,
     cache::Cache,
@@ -29,6 +31,20 @@ const MOST_GUESTS: usize = 4;
 const LOG_LINES: usize = 60;
 /// How much of what a failed test said is repeated at the end.
 const TEST_LINES: usize = 30;
+
+/// What is looked at on this side.
+const STUDIES: &str = "studies::all_accounts_of_the_recording_are_the_same";
+
+/// Adds to a boot's log, where failures are looked for.
+fn append(log: &Path, text: &str) -> Result<()> {
+    let write = || {
+        OpenOptions::new()
+            .append(true)
+            .open(log)?
+            .write_all(text.as_bytes())
+    };
+    write().with_context(|| format!("could not write {}", log.display()))
+}
 
 /// How one boot ended.
 struct Report {
@@ -171,7 +187,39 @@ impl All<'_> {
     fn boot(&self, boot: &Boot, kernel: &Kernel, log: &Path) -> Result<Counts, Obstacle> {
         eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
         let prepared = Try::prepare(self.cache, boot, kernel, self.binaries, log, self.selection)?;
-        Ok(prepared.boot()?)
+        let mut counts = prepared.boot()?;
+        if prepared.hands_out() {
+            let result = self.studies(&prepared);
+            let line = match &result {
+                Ok(said) => format!("test {STUDIES} ... ok ({said})\n"),
+                Err(error) => format!("test {STUDIES} ... FAILED\n    {error:#}\n"),
+            };
+            print!("{:<13}{line}", boot.name);
+            append(log, &line)?;
+            counts.passed += u32::from(result.is_ok());
+            counts.failed += u32::from(result.is_err());
+        }
+        Ok(counts)
+    }
+
+    /// What all accounts say of the recording that the guest made.
+    fn studies(&self, boot: &Try<'_>) -> Result<String> {
+        let recording = boot
+            .recording()?
+            .context("the guest handed out no recording")?;
+        let agent = self.binaries.join("notify-trace");
+        let compared = studies::compare(self.cache, &agent, &recording, self.selection.engines)?;
+        // Some scenarios alone need not have all.
+        let is_whole = self.selection.only.is_none();
+        for study in [
+            "startup", "reload", "stop", "watchdog", "delivery", "relay", "rate", "failed",
+        ] {
+            ensure!(
+                !is_whole || compared.rows.get(study).is_some_and(|rows| *rows > 0),
+                "{study} has no rows, so that is untested: {compared}"
+            );
+        }
+        Ok(compared.to_string())
     }
 }
 

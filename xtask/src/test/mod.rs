@@ -6,7 +6,10 @@
 mod boot;
 mod checks;
 mod document;
+mod hand_out;
 mod matrix;
+mod power_loss;
+mod studies;
 mod systemd;
 mod systems;
 mod witness;
@@ -16,7 +19,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use self::boot::{Boot, Selection};
+use self::{
+    boot::{Boot, Selection},
+    studies::Engines,
+};
 use crate::{
     agent,
     setup::{self, Need},
@@ -51,6 +57,10 @@ pub struct Arguments {
     /// So many guests at once; one for every CPU by default, at most 4
     #[arg(long, short, value_name = "NUMBER", conflicts_with = "skip_vm")]
     jobs: Option<usize>,
+    /// Compare studies with those of a Spark cluster, too (a master and two workers on this machine; needs
+    /// Java)
+    #[arg(long)]
+    fleet: bool,
     /// Look for newer kernels instead of taking those in the cache
     #[arg(long)]
     refresh: bool,
@@ -89,6 +99,14 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
             folder
         }
     };
+    let engines = if arguments.fleet {
+        Engines::Fleet
+    } else {
+        Engines::DuckDb
+    };
+    if !arguments.skip_checks {
+        checks::studies(&ready, &folder, engines)?;
+    }
     if arguments.skip_vm {
         println!("all checks passed; the VM tests were left out");
         return Ok(ExitCode::SUCCESS);
@@ -99,6 +117,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         plan: plan.as_ref().map(|plan| plan.get_name()),
         only: arguments.only.as_deref(),
         refresh: arguments.refresh,
+        engines,
         jobs: arguments.jobs,
     };
     let passed = matrix::run(&ready.cache, &folder, &selection)?;

@@ -42,18 +42,25 @@ impl Initramfs {
     pub fn with_disk(kernel: &Kernel) -> Result<Self> {
         let mut archive = Self::new()?;
         archive.program("init", INIT.as_bytes())?;
-        for folder in ["bin", "disk", "modules", "payload", "payload/notify-trace"] {
+        for folder in ["bin", "disk", "payload", "payload/notify-trace"] {
             archive.folder(folder)?;
         }
         archive.copy("bin/busybox", &setup::busybox()?)?;
+        archive.modules(kernel)?;
+        Ok(archive)
+    }
+
+    /// Adds the modules by which the kernel sees disks.
+    pub fn modules(&mut self, kernel: &Kernel) -> Result<()> {
+        self.folder("modules")?;
         let modules = fs::read_dir(&kernel.modules)
             .with_context(|| format!("could not list {}", kernel.modules.display()))?;
         for path in modules.flatten().map(|entry| entry.path()) {
             if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-                archive.copy(&format!("modules/{name}"), &path)?;
+                self.copy(&format!("modules/{name}"), &path)?;
             }
         }
-        Ok(archive)
+        Ok(())
     }
 
     /// Adds units for the systemd of an archive with a disk, by name and text.

@@ -36,6 +36,8 @@ pub struct Guest<'a> {
     pub memory: u32,
     /// A disk image, `/dev/vda` in the guest; what the guest writes is thrown away.
     pub disk: Option<&'a Path>,
+    /// A file that keeps what the guest writes to its second disk, `/dev/vdb`.
+    pub kept_disk: Option<&'a Path>,
     /// Takes what the guest says on its console, so that only its second serial port is heard.
     pub console_log: Option<&'a Path>,
     /// After this time the guest is ended.
@@ -144,6 +146,13 @@ fn arguments(guest: &Guest, accelerator: &str) -> Vec<String> {
             format!("file={disk},format=raw,if=virtio,snapshot=on,cache=unsafe"),
         );
     }
+    if let Some(disk) = guest.kept_disk {
+        let disk = disk.display();
+        add(
+            "-drive",
+            format!("file={disk},format=raw,if=virtio,cache=unsafe"),
+        );
+    }
     arguments.push("-no-reboot".into());
     arguments
 }
@@ -183,6 +192,7 @@ mod tests {
             cpus: 2,
             memory: 1024,
             disk: None,
+            kept_disk: None,
             console_log: None,
             deadline: Duration::from_secs(1),
         }

@@ -45,13 +45,19 @@ const TROUBLE: [&str; 4] = [
     "Unable to mount root",
 ];
 
+/// What a line says, if a kernel says in it that it is broken.
+pub fn trouble(line: &str) -> Option<&str> {
+    let at = TROUBLE.iter().find_map(|words| line.find(words))?;
+    Some(&line[at..])
+}
+
 /// Reads the verdict line: `init: success tests=N skipped=M` or
 /// `init: failure tests=N failed=F skipped=M`. `tests` counts all, the skipped ones included.
 pub fn verdict<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Counts, NoVerdict> {
     let mut verdicts = Vec::new();
     for line in lines {
-        if let Some(at) = TROUBLE.iter().find_map(|words| line.find(words)) {
-            return Err(NoVerdict::Panic(line[at..].to_owned()));
+        if let Some(words) = trouble(line) {
+            return Err(NoVerdict::Panic(words.to_owned()));
         }
         if line.starts_with("init: success") || line.starts_with("init: failure") {
             verdicts.push(line);
