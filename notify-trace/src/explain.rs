@@ -112,6 +112,10 @@ impl Explain {
                 (ids, None)
             }
             Outcome::Repeats(repeats) => return self.verdicts.contains(&repeats.verdict),
+            Outcome::Again(again) => {
+                return self.verdicts.contains(&again.verdict)
+                    && self.view.is_about_shown(&again.about, None);
+            }
             Outcome::Measure(_) => return false,
         };
         let is_wanted = self.view.is_about_shown(&ids, unit);

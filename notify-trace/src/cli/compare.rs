@@ -196,7 +196,7 @@ fn text(
             row.push(amount(study, line.before));
             row.push(line.n_after.to_string());
             row.push(amount(study, line.after));
-            row.push(signed(study, line.after - line.before));
+            row.push(signed(study, line.change()));
             row.push(line.interval.map_or_else(String::new, |it| {
                 format!("{} … {}", signed(study, it.low), signed(study, it.high))
             }));
@@ -206,7 +206,8 @@ fn text(
         table.write(out, columns_of_output())?;
         writeln!(
             out,
-            "\nMedians; intervals of their difference by the bootstrap, all of them right with {} % together.",
+            "\nMedians; intervals of their difference by the bootstrap. What is said to differ does so by a rank \
+             test, too, all of it together with {} % confidence.",
             args.confidence * 100.0
         )?;
     }
@@ -252,7 +253,7 @@ fn conclusion(line: &Line, measure: &str) -> String {
         Shown::Larger => format!("slower{by}"),
         Shown::Smaller => format!("faster{by}"),
         Shown::Nothing => "no difference shown".to_owned(),
-        Shown::TooFew => format!("too few to tell: {FEWEST} on each side"),
+        Shown::TooFew => format!("too few to tell: {FEWEST} on each side, more among many units"),
     }
 }
 
@@ -272,7 +273,7 @@ fn fields(line: &Line) -> Vec<(&'static str, Json)> {
         ("before", json!(line.before)),
         ("n_after", json!(line.n_after)),
         ("after", json!(line.after)),
-        ("change", json!(line.after - line.before)),
+        ("change", json!(line.change())),
         ("low", json!(line.interval.map(|it| it.low))),
         ("high", json!(line.interval.map(|it| it.high))),
         ("shown", json!(line.shown())),

@@ -32,18 +32,27 @@ pub struct DeriveArgs {
 pub fn run(args: &DeriveArgs) -> Result<Exit> {
     for path in &args.files {
         let mut progress: Option<Progress> = None;
-        let sessions = derive(path, &mut |done, of| {
+        let derived = derive(path, &mut |done, of| {
             progress
                 .get_or_insert_with(|| Progress::new("concluding", of))
                 .at(done);
         })?;
         drop(progress);
-        let count = u64::try_from(sessions).unwrap_or(u64::MAX);
+        let count = |sessions: usize| {
+            let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
+            words::count(sessions, "session", "sessions")
+        };
         eprintln!(
             "notify-trace: the conclusions of {} in {} are drawn anew",
-            words::count(count, "session", "sessions"),
+            count(derived.sessions),
             escape::path(path)
         );
+        if derived.left > 0 {
+            eprintln!(
+                "notify-trace: {} stay as they are: their first events were deleted by a limit",
+                count(derived.left)
+            );
+        }
     }
     Ok(Exit::Success)
 }

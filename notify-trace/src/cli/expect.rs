@@ -57,7 +57,8 @@ pub struct ExpectArgs {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 
-    /// Look into this recording instead of capturing; times count from its first session's beginning
+    /// Look into this recording instead of capturing: into its last session; times count from that one's
+    /// beginning
     #[arg(long = "in", value_name = "RECORDING")]
     pub recording: Option<PathBuf>,
 
@@ -91,17 +92,23 @@ pub fn run(args: &ExpectArgs) -> Result<Exit> {
     let code = match &args.recording {
         Some(path) => {
             let options = args.capture.view.options()?;
+            let mut sessions = 0;
             Source::open(path)?.each(&mut |input, session| {
                 let replayed = replay(input, &options, true, &mut sink)?;
                 warn(replayed.left_out, session);
+                sessions += 1;
                 Ok(())
             })?;
+            if sessions > 1 {
+                eprintln!("notify-trace: of {sessions} sessions the last one is looked at");
+            }
             Exit::Success
         }
         None => captured(args, &mut sink)?,
     };
     let results: Vec<(&Expectation, Standing)> = sink
-        .expectations
+        .heard
+        .expectations()
         .iter()
         .map(|it| (it, judge(it, &sink.heard, true)))
         .collect();
@@ -139,73 +146,74 @@ fn captured(args: &ExpectArgs, sink: &mut Expecting) -> Result<Exit> {
 
 /// Listens until all is decided.
 struct Expecting {
-    expectations: Vec<Expectation>,
     heard: Heard,
     settle: Duration,
-    ends: Option<Instant>,
+    /// When all was decided, as far as is known.
+    decided: Option<Instant>,
+    /// Until when something is open that has an end.
+    open: Option<Instant>,
 }
 
 impl Expecting {
     fn new(expectations: Vec<Expectation>, settle: Duration) -> Self {
         Self {
-            expectations,
-            heard: Heard::default(),
+            heard: Heard::of(expectations),
             settle,
-            ends: None,
+            decided: None,
+            open: None,
         }
     }
 
     /// The longest time that an expectation may take, all its steps together.
     fn longest(&self) -> Duration {
         let of = |it: &Expectation| it.steps.iter().filter_map(|step| step.within).sum();
-        self.expectations.iter().map(of).max().unwrap_or_default()
+        let expectations = self.heard.expectations().iter();
+        expectations.map(of).max().unwrap_or_default()
     }
 
-    /// When all will be decided, whatever comes; then what is known of it still may change, for a
-    /// moment.
+    /// Looks how all stand.
     fn look(&mut self) {
         let now = Instant::now();
-        let mut ends = Some(now);
-        for it in &self.expectations {
-            let end = match judge(it, &self.heard, false) {
-                Standing::Met { .. } | Standing::Failed(_) => Some(now),
-                Standing::Open { until_ns } => until_ns.and_then(|until_ns| {
+        let mut is_decided = true;
+        let mut end = Some(now);
+        for it in self.heard.expectations() {
+            if let Standing::Open { until_ns } = judge(it, &self.heard, false) {
+                is_decided = false;
+                let until = until_ns.and_then(|until_ns| {
                     let wait_ns = until_ns.saturating_sub(clock::now());
                     now.checked_add(Duration::from_nanos(wait_ns))
-                }),
-            };
-            ends = ends.zip(end).map(|(one, other)| one.max(other));
+                });
+                end = end.zip(until).map(|(one, other)| one.max(other));
+            }
         }
-        let ends = ends.and_then(|ends| ends.checked_add(self.settle));
-        // What is decided stays so: the moment is not put off by what comes later.
-        self.ends = match (self.ends, ends) {
-            (Some(before), Some(ends)) => Some(before.min(ends)),
-            (before, ends) => ends.or(before),
-        };
+        if is_decided {
+            // What comes later does not put it off.
+            self.decided.get_or_insert(now);
+        } else {
+            self.decided = None;
+            self.open = end;
+        }
     }
 }
 
 impl Sink for Expecting {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.heard.event(event);
-        if matches!(event, Event::Session(_) | Event::Send(_) | Event::Update(_)) {
+        if self.heard.event(event) {
             self.look();
         }
         Ok(())
     }
 
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        self.heard.outcome(outcome);
-        if matches!(outcome, Outcome::Verdict(_)) {
-            // What was met may not be any more.
-            self.ends = None;
+        if self.heard.outcome(outcome) {
             self.look();
         }
         Ok(())
     }
 
+    /// A little after all is decided: what is known of a message may change for a moment.
     fn ends_at(&self) -> Option<Instant> {
-        self.ends
+        self.decided.or(self.open)?.checked_add(self.settle)
     }
 }
 

@@ -68,6 +68,13 @@ pub fn run(args: &ExportArgs) -> Result<Exit> {
             words::count(done.files, "file", "files"),
             done.bytes
         );
+        if done.kept > 0 {
+            eprintln!(
+                "notify-trace: {} of an earlier export were left: they have more rows than the recording \
+                 has now",
+                words::count(done.kept, "file", "files")
+            );
+        }
     }
     drop(progress);
     for missing in inputs.missing() {

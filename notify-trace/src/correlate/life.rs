@@ -23,6 +23,8 @@ const SHOWN: usize = 120;
 /// The manager starts the main process, then notes that the unit is starting: by so much the process may
 /// be the older one.
 const FORKED_BEFORE_NS: u64 = 1_000_000_000;
+/// A unit is up right after its `READY=1` was taken; one that was up so long before was not waited for.
+const UP_NS: u64 = 100_000_000;
 /// How much later than the watchdog's limit its silence is spoken of.
 const GRACE_NS: u64 = 1_000_000_000;
 /// After how long an open reload is spoken of, if its limit is unknown.
@@ -57,7 +59,14 @@ impl Step {
 
 /// From one moment to another; negative if the other came first.
 fn apart_ns(from_ns: u64, to_ns: u64) -> i64 {
-    to_ns.wrapping_sub(from_ns).cast_signed()
+    let apart = i64::try_from(to_ns.abs_diff(from_ns)).unwrap_or(i64::MAX);
+    if to_ns < from_ns { -apart } else { apart }
+}
+
+/// Microseconds that somebody wrote, in nanoseconds; more than a clock can reach is no limit.
+fn limit_ns(usec: u64) -> Option<u64> {
+    usec.checked_mul(1_000)
+        .filter(|ns| i64::try_from(*ns).is_ok_and(|ns| ns < i64::MAX / 2))
 }
 
 /// Something that has begun, by a notification.
@@ -83,8 +92,8 @@ pub(super) struct Life {
     /// What the manager, or `WATCHDOG_USEC=`, says.
     limit_ns: Option<u64>,
     is_silence_told: bool,
-    /// `EXTEND_TIMEOUT_USEC=`: when it came, and until when it is good.
-    extension: Option<(u64, u64)>,
+    /// `EXTEND_TIMEOUT_USEC=`: its notification, when it came, and until when it is good.
+    extension: Option<(u64, u64, u64)>,
     extensions: u64,
     fds: u64,
     barriers: u64,
@@ -166,11 +175,10 @@ impl Life {
             self.ready(it, state, ahead_ns, dequeued_ns, &mut step);
         }
         self.watchdog(it, dequeued_ns, &mut step);
-        if let Some(usec) = number(it, "EXTEND_TIMEOUT_USEC") {
-            let asked_ns = usec.saturating_mul(1_000);
+        if let Some(asked_ns) = number(it, "EXTEND_TIMEOUT_USEC").and_then(limit_ns) {
             let until_ns = dequeued_ns.saturating_add(asked_ns);
             step.measure(it.id, MeasureName::Extend, i64::try_from(asked_ns).ok());
-            self.extension = Some((it.id, until_ns));
+            self.extension = Some((it.id, dequeued_ns, until_ns));
             self.extensions += 1;
         }
         if find(it, "FDSTORE").is_some() {
@@ -193,8 +201,33 @@ impl Life {
 
     fn learn(&mut self, state: Option<&UnitState>) {
         if let Some(usec) = state.and_then(|state| state.watchdog_usec) {
-            self.limit_ns = Some(usec.saturating_mul(1_000));
+            self.limit_ns = limit_ns(usec);
         }
+        if let Some(began_ns) = state.and_then(|state| state.inactive_exit_ns) {
+            self.begins(began_ns);
+        }
+    }
+
+    /// The unit has begun to start then: what was open before is of an earlier life of it.
+    fn begins(&mut self, began_ns: u64) {
+        let is_before = |at_ns: u64| at_ns < began_ns;
+        self.reload.take_if(|begun| is_before(begun.at_ns));
+        self.stopping.take_if(|begun| is_before(begun.at_ns));
+        self.status.take_if(|(_, at_ns)| is_before(*at_ns));
+        if self.pings.last_ns.is_some_and(is_before) {
+            self.pings = Pings::default();
+        }
+        if self
+            .extension
+            .is_some_and(|(_, from_ns, _)| is_before(from_ns))
+        {
+            self.extension = None;
+        }
+    }
+
+    /// When it was heard of last; 0: never.
+    pub(super) fn heard_ns(&self) -> u64 {
+        self.last.as_ref().map_or(0, |(at_ns, _, _)| *at_ns)
     }
 
     fn reloading(
@@ -250,7 +283,15 @@ impl Life {
                 .and_then(|state| state.inactive_exit_ns)
                 .filter(|began_ns| *began_ns <= dequeued_ns)
                 .filter(|began_ns| self.ready_ns.is_none_or(|ready_ns| ready_ns < *began_ns));
-            let is_first = self.ready_ns.is_none() || began_ns.is_some();
+            // It may be up since before anybody looked.
+            let was_up = state.is_some_and(|state| {
+                let is_of_this_life = state.inactive_exit_ns <= state.active_enter_ns;
+                is_of_this_life
+                    && state
+                        .active_enter_ns
+                        .is_some_and(|up_ns| up_ns.saturating_add(UP_NS) < dequeued_ns)
+            });
+            let is_first = (self.ready_ns.is_none() || began_ns.is_some()) && !was_up;
             if is_first {
                 let process_ns = state
                     .and_then(|state| state.main_start_ns)
@@ -291,7 +332,7 @@ impl Life {
 
     fn watchdog(&mut self, it: &Notification, dequeued_ns: u64, step: &mut Step) {
         if let Some(usec) = number(it, "WATCHDOG_USEC") {
-            self.limit_ns = Some(usec.saturating_mul(1_000));
+            self.limit_ns = limit_ns(usec);
         }
         if find(it, "WATCHDOG").is_some_and(|it| it.value == Some(b"trigger")) {
             step.find(Some(triggered(&self.name)), &[it.id]);
@@ -321,7 +362,7 @@ impl Life {
     fn extension_ends(&self, it: &Notification, dequeued_ns: u64, step: &mut Step) {
         let ends =
             says(it, "READY") || says(it, "STOPPING") || find(it, "EXTEND_TIMEOUT_USEC").is_some();
-        if let Some((id, until_ns)) = self.extension.filter(|_| ends) {
+        if let Some((id, _, until_ns)) = self.extension.filter(|_| ends) {
             let margin_ns = apart_ns(dequeued_ns, until_ns);
             step.measure(id, MeasureName::ExtendMargin, Some(margin_ns));
         }
@@ -334,7 +375,7 @@ impl Life {
         dequeued_ns: u64,
         step: &mut Step,
     ) {
-        let Some((id, until_ns)) = self.extension else {
+        let Some((id, _, until_ns)) = self.extension else {
             return;
         };
         // The unit's own limit may be later still; without knowing it nothing is late.
@@ -377,7 +418,7 @@ impl Life {
             };
             step.find(never_ready(state, &said), &[]);
             if state.result.as_deref() == Some("timeout")
-                && let Some((id, _)) = self.extension.take()
+                && let Some((id, _, _)) = self.extension.take()
             {
                 step.find(Some(overrun(&self.name, 0, true)), &[id]);
             }
@@ -404,7 +445,7 @@ impl Life {
             && is_up
             && !self.is_silence_told
             && limit_ns > 0
-            && now_ns.saturating_sub(last_ns) > limit_ns + GRACE_NS
+            && now_ns.saturating_sub(last_ns) > limit_ns.saturating_add(GRACE_NS)
         {
             self.is_silence_told = true;
             let found = silent(&self.name, self.pings, now_ns, limit_ns, false);
@@ -435,7 +476,8 @@ impl Life {
     pub(super) fn may_be_due(&self, now_ns: u64) -> bool {
         let is_silent = match (self.limit_ns, self.pings.last_ns) {
             (Some(limit_ns), Some(last_ns)) => {
-                !self.is_silence_told && now_ns.saturating_sub(last_ns) > limit_ns + GRACE_NS
+                !self.is_silence_told
+                    && now_ns.saturating_sub(last_ns) > limit_ns.saturating_add(GRACE_NS)
             }
             _ => false,
         };

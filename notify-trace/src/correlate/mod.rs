@@ -380,8 +380,12 @@ impl Correlator {
 
     /// Whether what the manager says next may change what becomes of it.
     fn must_wait(&self, it: &Notification, key: &UnitKey) -> bool {
+        // A start is of the unit's present life, not of the one that was asked about before.
+        let is_of_new_life = || message::says(it, "READY") && self.units.latest(key).is_some();
         !self.has_news(key, it.timing.dequeued_ns)
-            && (main_pid::names_one(it) || needs_news(&self.acceptance(it, Some(key))))
+            && (main_pid::names_one(it)
+                || is_of_new_life()
+                || needs_news(&self.acceptance(it, Some(key))))
     }
 
     /// Whether the manager has said something of the unit since it took the notification.
@@ -469,14 +473,30 @@ impl Correlator {
 
     fn life(&mut self, key: Option<&UnitKey>) -> Option<&mut Life> {
         let key = key?;
-        if !key.is_service() || (self.lives.len() >= LIVES && !self.lives.contains_key(key)) {
+        if !key.is_service() {
             return None;
+        }
+        if self.lives.len() >= LIVES && !self.lives.contains_key(key) {
+            self.forget_lives();
         }
         let life = self
             .lives
             .entry(key.clone())
             .or_insert_with(|| Life::new(key.name.clone(), subject::of_unit(key)));
         Some(life)
+    }
+
+    /// Forgets the quarter that was not heard of for longest: transient units come and go.
+    fn forget_lives(&mut self) {
+        let mut all: Vec<(u64, UnitKey)> = self
+            .lives
+            .iter()
+            .map(|(key, life)| (life.heard_ns(), key.clone()))
+            .collect();
+        all.sort();
+        for (_, key) in all.into_iter().take(LIVES / 4) {
+            self.lives.remove(&key);
+        }
     }
 
     fn step(&mut self, key: &UnitKey, step: Step, at: Moment, out: &mut dyn FnMut(Outcome)) {
@@ -540,9 +560,7 @@ impl Correlator {
         about: Vec<u64>,
         out: &mut dyn FnMut(Outcome),
     ) {
-        if let Some(verdict) = self.told.verdict(found, subject, at, about) {
-            out(Outcome::Verdict(Box::new(verdict)));
-        }
+        self.told.verdict(found, subject, at, about, out);
     }
 }
 

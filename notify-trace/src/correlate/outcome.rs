@@ -52,8 +52,10 @@ pub enum Outcome {
     Relay(Box<Relay>),
     /// A unit is ready, has reloaded, has stopped.
     Phase(Box<Phase>),
-    /// The same as an earlier verdict, so often again.
+    /// The same as an earlier verdict, so often again: at the end.
     Repeats(Repeats),
+    /// The same as an earlier verdict: each time. Not shown; who counts or looks at each message takes it.
+    Again(Box<Again>),
     /// A number for studies.
     Measure(Measure),
 }
@@ -266,6 +268,22 @@ pub enum PhaseName {
     Barriers,
     /// What it said of itself.
     Status,
+}
+
+/// The same as an earlier verdict, this time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Again {
+    /// Number of the verdict.
+    pub verdict: u64,
+    /// When it happened.
+    #[serde(flatten)]
+    pub at: Moment,
+    /// What it is about.
+    pub kind: Kind,
+    /// Numbers of the notifications that it is about.
+    pub about: Vec<u64>,
+    /// What happened, a sentence.
+    pub what: String,
 }
 
 /// A time that a study asks for, about one notification. Recordings keep it; `explain` does not show

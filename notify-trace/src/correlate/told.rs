@@ -1,11 +1,11 @@
 //! Which verdicts were told: the same again is counted instead. Bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::outcome::{Kind, Moment, Repeats, Subject, Verdict};
+use super::outcome::{Again, Kind, Moment, Outcome, Repeats, Subject, Verdict};
 use super::verdict::Finding;
 
-/// Most different verdicts that are told.
+/// Most different verdicts that are remembered.
 const TOLD: usize = 4_096;
 
 /// By this a verdict is known as a repetition.
@@ -22,17 +22,21 @@ struct Same {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     told: HashMap<Same, Repeats>,
+    /// How many verdicts there were.
+    numbers: u64,
 }
 
 impl Told {
-    /// The verdict, unless the same was told before.
+    /// The verdict, or that the same was told before; and what is known of verdicts that are forgotten
+    /// for it.
     pub(super) fn verdict(
         &mut self,
         found: Finding,
         subject: Subject,
         at: Moment,
         about: Vec<u64>,
-    ) -> Option<Verdict> {
+        out: &mut dyn FnMut(Outcome),
+    ) {
         let same = Same {
             kind: found.kind,
             unit: subject.unit.clone(),
@@ -43,12 +47,20 @@ impl Told {
         if let Some(repeats) = self.told.get_mut(&same) {
             repeats.times += 1;
             repeats.at = at;
-            return None;
+            out(Outcome::Again(Box::new(Again {
+                verdict: repeats.verdict,
+                at,
+                kind: found.kind,
+                about,
+                what: found.what,
+            })));
+            return;
         }
         if self.told.len() >= TOLD {
-            return None;
+            self.forget(out);
         }
-        let number = u64::try_from(self.told.len()).unwrap_or(u64::MAX) + 1;
+        self.numbers += 1;
+        let number = self.numbers;
         self.told.insert(
             same,
             Repeats {
@@ -65,7 +77,7 @@ impl Told {
             rule,
             remedy,
         } = found;
-        Some(Verdict {
+        out(Outcome::Verdict(Box::new(Verdict {
             number,
             at,
             kind,
@@ -76,7 +88,19 @@ impl Told {
             evidence,
             rule,
             remedy,
-        })
+        })));
+    }
+
+    /// Forgets the half that was not repeated for longest: should it come again, it is told again.
+    fn forget(&mut self, out: &mut dyn FnMut(Outcome)) {
+        let mut all: Vec<Repeats> = self.told.values().copied().collect();
+        all.sort_by_key(|it| (it.at.monotonic_ns, it.verdict));
+        let gone: HashSet<u64> = all[..all.len() / 2].iter().map(|it| it.verdict).collect();
+        self.told.retain(|_, it| !gone.contains(&it.verdict));
+        let repeated = all.into_iter().filter(|it| it.times > 0);
+        repeated
+            .filter(|it| gone.contains(&it.verdict))
+            .for_each(|it| out(Outcome::Repeats(it)));
     }
 
     /// What was repeated, in the order of the verdicts.

@@ -74,7 +74,18 @@ pub fn parse(text: &str) -> Result<Expectation, Unreadable> {
         least: 1,
         ..Step::default()
     };
+    let mut has_quantity = false;
     while let Some(word) = words.next() {
+        let is_quantity =
+            word == "once" || word == "at" || word.bytes().all(|byte| byte.is_ascii_digit());
+        if is_quantity && std::mem::replace(&mut has_quantity, true) {
+            return Err(Unreadable(
+                "one quantity is enough: once, N times, at least N or at most N".to_owned(),
+            ));
+        }
+        if is_quantity && is_never {
+            return Err(Unreadable("\"never\" has no quantity".to_owned()));
+        }
         match &*word {
             "once" => (step.least, step.most) = (1, Some(1)),
             "at" => match words.next().as_deref() {
@@ -90,11 +101,17 @@ pub fn parse(text: &str) -> Result<Expectation, Unreadable> {
                     )));
                 }
             },
+            "within" if step.within.is_some() => {
+                return Err(Unreadable("\"within\" stands there twice".to_owned()));
+            }
             "within" => {
                 let time = words.next().unwrap_or_default();
                 step.within = Some(duration(&time)?);
             }
-            "then" => steps.push(finished(&mut step)?),
+            "then" => {
+                steps.push(finished(&mut step)?);
+                has_quantity = false;
+            }
             word if word.parse::<usize>().is_ok() => {
                 let count = word.parse().unwrap_or(1);
                 match words.next().as_deref() {
@@ -156,9 +173,12 @@ fn assignment(word: &str, step: &mut Step) -> Result<(), Unreadable> {
         "comm" => Who::Comm,
         "class" => Who::Class,
         key if !key.is_empty() && !key.chars().any(|it| it.is_ascii_lowercase()) => {
-            // KEY= stands for any value.
-            let value = if value.is_empty() { "**" } else { value };
-            step.assignments.push((key.to_owned(), value.to_owned()));
+            // KEY= stands for any value. Values are no paths: * is any run at all.
+            let value = match value {
+                "" => "**".to_owned(),
+                value => any_run(value),
+            };
+            step.assignments.push((key.to_owned(), value));
             return Ok(());
         }
         other => {
@@ -176,6 +196,21 @@ fn assignment(word: &str, step: &mut Step) -> Result<(), Unreadable> {
     };
     step.senders.push((who, glob));
     Ok(())
+}
+
+/// The same glob with `**` for each run of stars.
+fn any_run(glob: &str) -> String {
+    let parts: Vec<&str> = glob.split('*').collect();
+    let last = parts.len() - 1;
+    let mut text = String::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        text.push_str(part);
+        // Several stars together are one.
+        if at < last && !text.ends_with('*') {
+            text.push_str("**");
+        }
+    }
+    text
 }
 
 /// Takes the step as it is, and begins the next.
@@ -298,6 +333,16 @@ mod tests {
         assert!(why("READY=1 at last 3").contains("last"));
         assert!(why("READY=1 3").contains("times"));
         assert!(why("unit= READY=1").contains("no value"));
+        assert!(why("READY=1 at least 2 at most 4").contains("one quantity"));
+        assert!(why("never READY=1 at least 3").contains("never"));
+        assert!(why("READY=1 within 1s within 2s").contains("twice"));
+    }
+
+    #[test]
+    fn a_star_in_a_value_is_any_run_at_all() {
+        let it = parse("STATUS='*error*'").expect("valid");
+        assert_eq!(it.steps[0].assignments[0].1, "**error**");
+        assert_eq!(any_run("a**b*"), "a**b**");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What was sent, as far as expectations are about it, and what became of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use super::grammar::{Expectation, Who};
+use super::judge::is_from;
 use crate::correlate::outcome::{Kind, Outcome, Subject, Verdict};
 use crate::correlate::subject_of;
 use crate::event::{DeliveryState, Event, Line, Notification, Process};
@@ -9,6 +11,9 @@ use crate::words;
 
 /// Most messages that are kept.
 const KEPT: usize = 100_000;
+
+/// Most names of others that are kept.
+const OTHERS: usize = 1_000;
 
 /// A message.
 #[derive(Clone, Debug)]
@@ -44,9 +49,11 @@ impl Message {
     }
 }
 
-/// All that was heard.
+/// All that was heard from those whom expectations name.
 #[derive(Debug, Default)]
 pub struct Heard {
+    /// What is expected.
+    expectations: Vec<Expectation>,
     /// When it began, `CLOCK_MONOTONIC`.
     pub began_ns: Option<u64>,
     /// The latest moment that anything spoke of.
@@ -57,22 +64,45 @@ pub struct Heard {
     pub verdicts: Vec<Verdict>,
     /// Messages beyond those that are kept.
     pub forgotten: u64,
+    /// Something was lost: what was not heard may have been sent.
+    pub has_losses: bool,
+    /// Who else sent something: units, or containers, or processes, as the expectations name them.
+    pub others: BTreeSet<String>,
     by_id: HashMap<u64, usize>,
 }
 
 impl Heard {
-    /// Takes an event.
-    pub fn event(&mut self, event: &Event) {
+    /// Nothing yet.
+    #[must_use]
+    pub fn of(expectations: Vec<Expectation>) -> Self {
+        Self {
+            expectations,
+            ..Self::default()
+        }
+    }
+
+    /// What is expected.
+    #[must_use]
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expectations
+    }
+
+    /// Takes an event: whether it may change how an expectation stands.
+    pub fn event(&mut self, event: &Event) -> bool {
         match event {
             Event::Session(it) => {
-                self.began_ns.get_or_insert(it.monotonic_ns);
-                self.now_ns = self.now_ns.max(it.monotonic_ns);
+                // Clocks and numbers of another session are others.
+                let expectations = std::mem::take(&mut self.expectations);
+                *self = Self::of(expectations);
+                self.began_ns = Some(it.monotonic_ns);
+                self.now_ns = it.monotonic_ns;
+                return true;
             }
-            Event::Send(it) => self.send(it),
+            Event::Send(it) => return self.send(it),
             Event::Update(it) => {
                 self.now_ns = self.now_ns.max(it.monotonic_ns);
                 let Some(message) = self.by_id.get(&it.id).map(|at| &mut self.messages[*at]) else {
-                    return;
+                    return false;
                 };
                 message.state = it.delivery.state;
                 if let Some(at_ns) = it.timing.dequeued_ns {
@@ -81,22 +111,20 @@ impl Heard {
                 if let Some(sender) = &it.sender {
                     message.subject = subject(sender, &message.class);
                 }
+                return true;
             }
+            Event::Loss(_) => self.has_losses = true,
             Event::Unit(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
             Event::Exit(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
             Event::Summary(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
-            Event::ConnectFailed(_) | Event::ReceiverClosed(_) | Event::Loss(_) => {}
+            Event::ConnectFailed(_) | Event::ReceiverClosed(_) => {}
         }
+        false
     }
 
-    fn send(&mut self, it: &Notification) {
+    fn send(&mut self, it: &Notification) -> bool {
         self.now_ns = self.now_ns.max(it.monotonic_ns);
-        if self.messages.len() >= KEPT {
-            self.forgotten += 1;
-            return;
-        }
-        self.by_id.insert(it.id, self.messages.len());
-        self.messages.push(Message {
+        let message = Message {
             id: it.id,
             at_ns: it.timing.dequeued_ns.unwrap_or(it.monotonic_ns),
             subject: it
@@ -108,22 +136,67 @@ impl Heard {
             lines: it.lines.clone(),
             state: it.delivery.state,
             refused: None,
-        });
+        };
+        let mut steps = self.expectations.iter().flat_map(|it| &it.steps);
+        // Who an unknown sender is may become known later.
+        let is_meant = it.sender.is_none() || steps.any(|step| is_from(step, &message));
+        if !is_meant {
+            if self.others.len() < OTHERS {
+                self.others.extend(self.name_of(&message));
+            }
+            return false;
+        }
+        if self.messages.len() >= KEPT {
+            self.forgotten += 1;
+            self.has_losses = true;
+            return false;
+        }
+        self.by_id.insert(it.id, self.messages.len());
+        self.messages.push(message);
+        true
     }
 
-    /// Takes a conclusion.
-    pub fn outcome(&mut self, outcome: &Outcome) {
-        let Outcome::Verdict(verdict) = outcome else {
-            return;
-        };
-        if refuses(verdict.kind) {
-            for id in &verdict.about {
-                if let Some(at) = self.by_id.get(id) {
-                    self.messages[*at].refused = Some(verdict.what.clone());
-                }
+    /// What a sender is called, as the expectations name senders.
+    fn name_of(&self, it: &Message) -> Option<String> {
+        let mut whos = self
+            .expectations
+            .iter()
+            .flat_map(|it| &it.steps)
+            .flat_map(|step| &step.senders);
+        match whos.next() {
+            Some((Who::Container, _)) => it.subject.container.clone(),
+            Some((Who::Comm, _)) => it.subject.comm.clone(),
+            _ => it.subject.unit.clone(),
+        }
+    }
+
+    /// Takes a conclusion: whether it may change how an expectation stands.
+    pub fn outcome(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Verdict(verdict) => {
+                let is_about = self.refuse(verdict.kind, &verdict.about, &verdict.what);
+                self.verdicts.push((**verdict).clone());
+                is_about
+            }
+            Outcome::Again(again) => self.refuse(again.kind, &again.about, &again.what),
+            Outcome::Relay(_) | Outcome::Phase(_) | Outcome::Repeats(_) | Outcome::Measure(_) => {
+                false
             }
         }
-        self.verdicts.push((**verdict).clone());
+    }
+
+    fn refuse(&mut self, kind: Kind, about: &[u64], what: &str) -> bool {
+        if !refuses(kind) {
+            return false;
+        }
+        let mut is_about = false;
+        for id in about {
+            if let Some(at) = self.by_id.get(id) {
+                self.messages[*at].refused = Some(what.to_owned());
+                is_about = true;
+            }
+        }
+        is_about
     }
 }
 

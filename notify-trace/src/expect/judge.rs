@@ -51,6 +51,8 @@ pub enum Failure {
     },
     /// What must not come did: number of the message.
     Came(u64),
+    /// Nothing came that should not, but something was lost, which may have been that.
+    Lost,
 }
 
 /// How it stands with what was heard so far; `is_end`: nothing will come any more.
@@ -78,6 +80,7 @@ pub fn judge(expectation: &Expectation, heard: &Heard, is_end: bool) -> Standing
         if expectation.is_never {
             return match times.first().filter(|_| in_time > 0) {
                 Some((_, id)) => Standing::Failed(Failure::Came(*id)),
+                None if is_over(until_ns) && heard.has_losses => Standing::Failed(Failure::Lost),
                 None if is_over(until_ns) => Standing::Met { after_ns: None },
                 None => Standing::Open { until_ns },
             };
@@ -104,6 +107,9 @@ pub fn judge(expectation: &Expectation, heard: &Heard, is_end: bool) -> Standing
         // One more would be too many.
         if step.most.is_some() && !is_over(until_ns) {
             return Standing::Open { until_ns };
+        }
+        if step.most.is_some() && heard.has_losses {
+            return Standing::Failed(Failure::Lost);
         }
         if let Some((at_ns, _)) = step.least.checked_sub(1).and_then(|at| times.get(at)) {
             since_ns = *at_ns;

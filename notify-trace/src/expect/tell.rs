@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::grammar::{Expectation, Step, Who};
+use super::grammar::{Expectation, Step};
 use super::heard::{Heard, Message};
 use super::judge::{Failure, Standing, is_from};
 use crate::correlate::outcome::Certainty;
+use crate::escape::is_dangerous;
 use crate::event::DeliveryState;
 use crate::words;
 
@@ -39,11 +40,10 @@ pub fn text(out: &mut dyn Write, results: &[Result<'_>], heard: &Heard) -> io::R
             }
         }
     }
-    if heard.forgotten > 0 {
+    if heard.has_losses {
         writeln!(
             out,
-            "! {} messages were too many to be looked at",
-            heard.forgotten
+            "! something was lost: what was not heard may have been sent"
         )?;
     }
     Ok(())
@@ -59,7 +59,7 @@ fn failed(
     writeln!(out, "    {}", why(expectation, failure))?;
     let number = match failure {
         Failure::Missing { step, .. } | Failure::TooMany { step, .. } => *step,
-        Failure::Came(_) => 0,
+        Failure::Came(_) | Failure::Lost => 0,
     };
     let step = &expectation.steps[number];
     let from: Vec<&Message> = heard
@@ -138,20 +138,33 @@ fn why(expectation: &Expectation, failure: &Failure) -> String {
             part(*step)
         ),
         Failure::Came(id) => format!("it came: #{id}"),
+        Failure::Lost => {
+            "nothing came that should not, but something was lost meanwhile, which may have been \
+                          that"
+                .to_owned()
+        }
     }
 }
 
 fn nobody(out: &mut dyn Write, step: &Step, heard: &Heard) -> io::Result<()> {
-    let names: Vec<&str> = step.senders.iter().map(|(_, glob)| &**glob).collect();
-    let of = |it: &Message| match step.senders.first() {
-        Some((Who::Container, _)) => it.subject.container.clone(),
-        Some((Who::Comm, _)) => it.subject.comm.clone(),
-        _ => it.subject.unit.clone(),
-    };
-    let mut others: Vec<String> = heard.messages.iter().filter_map(of).collect();
+    let names: Vec<String> = step
+        .senders
+        .iter()
+        .map(|(_, glob)| harmless(glob))
+        .collect();
+    writeln!(out, "    nothing at all was sent by {}", names.join(", "))?;
+    let from_here = heard
+        .messages
+        .iter()
+        .filter_map(|it| it.subject.unit.as_ref());
+    let mut others: Vec<String> = heard
+        .others
+        .iter()
+        .chain(from_here)
+        .map(|it| harmless(it))
+        .collect();
     others.sort();
     others.dedup();
-    writeln!(out, "    nothing at all was sent by {}", names.join(", "))?;
     if others.is_empty() {
         return writeln!(out, "    nor by anybody else that is known");
     }
@@ -167,6 +180,16 @@ fn nobody(out: &mut dyn Write, step: &Step, heard: &Heard) -> io::Result<()> {
         "    others that sent something: {}{more}",
         others.join(", ")
     )
+}
+
+/// A name or a sentence of a recording, which may be anybody's.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|it| match it {
+            it if is_dangerous(it) => format!("\\u{{{:x}}}", u32::from(it)),
+            it => it.to_string(),
+        })
+        .collect()
 }
 
 fn fate(it: &Message) -> String {
@@ -205,9 +228,9 @@ fn verdicts(out: &mut dyn Write, from: &[&Message], heard: &Heard) -> io::Result
             Certainty::Certain => "",
             Certainty::Inferred => " (inferred)",
         };
-        writeln!(out, "      {}{sure}", verdict.what)?;
+        writeln!(out, "      {}{sure}", harmless(&verdict.what))?;
         for seen in &verdict.evidence {
-            writeln!(out, "        seen: {seen}")?;
+            writeln!(out, "        seen: {}", harmless(seen))?;
         }
         if let Some(remedy) = verdict.remedy {
             writeln!(out, "        helps: {remedy}")?;
@@ -251,6 +274,7 @@ pub fn document(results: &[Result<'_>], heard: &Heard) -> Value {
     json!({
         "met": results.iter().all(|(_, standing)| matches!(standing, Standing::Met { .. })),
         "expectations": results.iter().map(of).collect::<Vec<_>>(),
+        "has_losses": heard.has_losses,
         "verdicts": heard.verdicts,
     })
 }

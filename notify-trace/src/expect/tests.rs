@@ -6,16 +6,24 @@ use crate::correlate::Correlator;
 use crate::correlate::samples::{MS, S, Sample, unit_state};
 use crate::event::Event;
 
-/// What is heard of these, from second 0 on.
+/// What is heard of these, from second 0 on, by somebody who listens to all.
 fn heard(events: impl IntoIterator<Item = Event>) -> Heard {
-    let mut heard = Heard::default();
+    heard_for("unit=*", events)
+}
+
+fn heard_for(text: &str, events: impl IntoIterator<Item = Event>) -> Heard {
+    let mut heard = Heard::of(vec![parse(text).expect("valid")]);
     heard.began_ns = Some(0);
     let mut correlator = Correlator::new();
     for event in events {
         heard.event(&event);
-        correlator.event(&event, &mut |outcome| heard.outcome(&outcome));
+        correlator.event(&event, &mut |outcome| {
+            heard.outcome(&outcome);
+        });
     }
-    correlator.finish(&mut |outcome| heard.outcome(&outcome));
+    correlator.finish(&mut |outcome| {
+        heard.outcome(&outcome);
+    });
     heard
 }
 
@@ -117,7 +125,8 @@ fn what_the_manager_refuses_does_not_count_and_is_explained() {
 
 #[test]
 fn nobody_who_spoke_is_told_with_those_who_did() {
-    let heard = heard([said("READY=1", 1, S)]);
+    let heard = heard_for("unit=nginx READY=1", [said("READY=1", 1, S)]);
+    assert!(heard.messages.is_empty(), "they are of others");
     let expectation = parse("unit=nginx READY=1 within 5s").expect("valid");
     let standing = judge(&expectation, &heard, true);
     let mut out = Vec::new();
@@ -131,4 +140,59 @@ fn nobody_who_spoke_is_told_with_those_who_did() {
         text.contains("others that sent something: app.service"),
         "{text}"
     );
+}
+
+#[test]
+fn a_second_refused_message_does_not_count_either() {
+    let refused = |payload: &str, id: u64| {
+        send(
+            Sample::new(payload)
+                .id(id)
+                .at(id * S)
+                .from("helper", 101, "app.service"),
+        )
+    };
+    let heard = heard([
+        refused("STATUS=x", 1),
+        refused("READY=1", 2),
+        Event::Unit(Box::new(unit_state("app.service", 3 * S))),
+    ]);
+    assert!(
+        heard.messages.iter().all(|it| it.refused.is_some()),
+        "{heard:?}"
+    );
+    assert!(!is_met("unit=app READY=1", &heard));
+}
+
+#[test]
+fn what_was_lost_may_have_been_what_must_not_come() {
+    let loss = serde_json::from_str(
+        r#"{"type":"loss","time":"2026-11-24T12:00:00Z","losses":{"ring_full":3}}"#,
+    );
+    let heard = heard([said("READY=1", 1, S), loss.expect("a loss")]);
+    assert!(is_met("unit=app READY=1", &heard));
+    assert_eq!(
+        of("never unit=app ERRNO=", &heard, true),
+        Standing::Failed(Failure::Lost)
+    );
+    assert_eq!(
+        of("unit=app READY=1 once", &heard, true),
+        Standing::Failed(Failure::Lost)
+    );
+}
+
+#[test]
+fn names_of_a_recording_reach_no_terminal_unescaped() {
+    let evil = "\u{1b}[2J\u{202e}evil.service";
+    let heard = heard_for(
+        "unit=x READY=1",
+        [send(Sample::new("READY=1").from("app", 100, evil))],
+    );
+    let expectation = parse("unit=x READY=1").expect("valid");
+    let standing = judge(&expectation, &heard, true);
+    let mut out = Vec::new();
+    tell::text(&mut out, &[(&expectation, standing)], &heard).expect("a vector");
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.contains("evil.service"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
 }

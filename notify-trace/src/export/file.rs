@@ -1,5 +1,6 @@
 //! One Parquet file: rows are gathered, written by columns, and the file gets its name when it is whole.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use parquet::basic::{
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
@@ -59,7 +61,22 @@ pub(super) struct ParquetFile {
     writer: SerializedFileWriter<BufWriter<File>>,
     columns: Vec<Column>,
     kinds: Vec<Kind>,
+    /// Rows that are gathered.
     rows: usize,
+    /// All rows.
+    all: i64,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// It is there.
+    Written {
+        /// So large.
+        bytes: u64,
+    },
+    /// The one that was there has more rows, and was left.
+    Kept,
 }
 
 impl ParquetFile {
@@ -68,7 +85,11 @@ impl ParquetFile {
         let context = || format!("cannot write {}", escape::path(path));
         let folder = path.parent().with_context(context)?;
         fs::create_dir_all(folder).with_context(context)?;
-        let temporary = path.with_extension("parquet.part");
+        // Engines pass over what begins with a dot.
+        let mut name = OsString::from(".");
+        name.push(path.file_name().with_context(context)?);
+        name.push(".part");
+        let temporary = path.with_file_name(name);
         let file = File::create(&temporary).with_context(context)?;
         let fields: Result<Vec<_>, _> = table
             .columns
@@ -95,6 +116,7 @@ impl ParquetFile {
             columns: kinds.iter().map(|kind| Column::new(*kind)).collect(),
             kinds,
             rows: 0,
+            all: 0,
         })
     }
 
@@ -104,6 +126,7 @@ impl ParquetFile {
             column.push(cell);
         }
         self.rows += 1;
+        self.all += 1;
         if self.rows >= GROUP {
             self.group()?;
         }
@@ -137,8 +160,9 @@ impl ParquetFile {
         Ok(())
     }
 
-    /// Ends the file, and gives it its name when the disk has it. Its bytes.
-    pub(super) fn finish(mut self) -> Result<u64> {
+    /// Ends the file, and gives it its name when the disk has it; unless what has that name has more rows:
+    /// then a limit has deleted some from the recording since.
+    pub(super) fn finish(mut self) -> Result<Finished> {
         if self.rows > 0 {
             self.group()?;
         }
@@ -152,14 +176,25 @@ impl ParquetFile {
         let file = file.with_context(context)?;
         file.sync_all().with_context(context)?;
         let bytes = file.metadata().with_context(context)?.len();
+        if rows_of(&path).is_some_and(|rows| rows > self.all) {
+            fs::remove_file(&self.temporary).with_context(context)?;
+            return Ok(Finished::Kept);
+        }
         fs::rename(&self.temporary, &path).with_context(context)?;
         if let Some(folder) = path.parent() {
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .with_context(context)?;
         }
-        Ok(bytes)
+        Ok(Finished::Written { bytes })
     }
+}
+
+/// How many rows a file has, if it is one.
+fn rows_of(path: &Path) -> Option<i64> {
+    let file = File::open(path).ok()?;
+    let reader = SerializedFileReader::new(file).ok()?;
+    Some(reader.metadata().file_metadata().num_rows())
 }
 
 fn field(name: &str, kind: Kind) -> parquet::errors::Result<Type> {

@@ -10,7 +10,7 @@
 mod file;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use self::file::ParquetFile;
+use self::file::{Finished, ParquetFile};
 pub use self::table::{Cell, TABLES, Table};
 use crate::escape;
 use crate::store::{Reader, SessionRow};
@@ -28,16 +28,30 @@ use crate::store::{Reader, SessionRow};
 pub struct Exported {
     /// Files that were written.
     pub files: u64,
-    /// Rows in them.
+    /// Files that were left, for they have more rows than the recording has now.
+    pub kept: u64,
+    /// Rows of the recording.
     pub rows: u64,
-    /// Bytes of them.
+    /// Bytes of the files.
     pub bytes: u64,
+}
+
+impl Exported {
+    fn take(&mut self, finished: Finished) {
+        match finished {
+            Finished::Written { bytes } => {
+                self.files += 1;
+                self.bytes += bytes;
+            }
+            Finished::Kept => self.kept += 1,
+        }
+    }
 }
 
 /// Writes a recording's rows into a folder; `progress` is called with how many are written.
 ///
-/// Files have names of their own for each session and date: what was exported before is replaced, and
-/// what others exported stays.
+/// Files have names of their own for each session and date: what was exported before is replaced unless it
+/// has more rows, and what others exported stays.
 ///
 /// # Errors
 /// If the recording can't be read, or a file can't be written. Files that are there are whole.
@@ -49,56 +63,116 @@ pub fn export(reader: &Reader, to: &Path, progress: &mut dyn FnMut(u64)) -> Resu
         .collect();
     let mut all = Exported::default();
     for table in &TABLES {
-        let mut open: HashMap<(i64, i64), ParquetFile> = HashMap::new();
+        let mut files = Files::new(to, table, &sessions);
         let mut failed = None;
         reader.rows(table.query, table.columns.len(), &mut |cells| {
-            let (Some(session), Some(at_us)) = (cells[0].number(), table.at_us(cells)) else {
-                return true;
-            };
-            let place = (session, at_us.div_euclid(DAY_US));
-            let result = match open.get_mut(&place) {
-                Some(file) => file.push(cells),
-                None => sessions
-                    .get(&session)
-                    .with_context(|| format!("there is no session {session}"))
-                    .and_then(|row| ParquetFile::create(&path(to, table, row, at_us), table))
-                    .and_then(|mut file| {
-                        file.push(cells)?;
-                        open.insert(place, file);
-                        Ok(())
-                    }),
-            };
+            failed = files.push(cells, &mut all).err();
             all.rows += 1;
             progress(all.rows);
-            failed = result.err();
             failed.is_none()
         })?;
         if let Some(error) = failed {
             return Err(error);
         }
-        for file in open.into_values() {
-            all.bytes += file.finish()?;
-            all.files += 1;
-        }
+        files.finish(&mut all)?;
     }
     Ok(all)
+}
+
+/// Rows come in the order of their numbers, which is nearly that of time: so much behind midnight no row of
+/// the day before comes any more, as a rule.
+const LATE_US: i64 = 3_600_000_000;
+
+/// The files of a table that are being written: one as a rule, two about midnight.
+struct Files<'a> {
+    to: &'a Path,
+    table: &'a Table,
+    sessions: &'a HashMap<i64, SessionRow>,
+    /// By session and day.
+    open: BTreeMap<(i64, i64), ParquetFile>,
+    /// How many files a session and a day had already.
+    done: HashMap<(i64, i64), u32>,
+}
+
+impl<'a> Files<'a> {
+    fn new(to: &'a Path, table: &'a Table, sessions: &'a HashMap<i64, SessionRow>) -> Self {
+        Self {
+            to,
+            table,
+            sessions,
+            open: BTreeMap::new(),
+            done: HashMap::new(),
+        }
+    }
+
+    fn push(&mut self, cells: &[Cell], all: &mut Exported) -> Result<()> {
+        let (Some(session), Some(at_us)) = (cells[0].number(), self.table.at_us(cells)) else {
+            return Ok(());
+        };
+        let place = (session, at_us.div_euclid(DAY_US));
+        if let Some(file) = self.open.get_mut(&place) {
+            return file.push(cells);
+        }
+        let over: Vec<(i64, i64)> = self
+            .open
+            .keys()
+            .filter(|(other, day)| *other != session || (day + 1) * DAY_US + LATE_US < at_us)
+            .copied()
+            .collect();
+        for place in over {
+            self.close(place, all)?;
+        }
+        let row = self
+            .sessions
+            .get(&session)
+            .with_context(|| format!("there is no session {session}"))?;
+        let part = self.done.entry(place).or_default();
+        *part += 1;
+        let path = path(self.to, self.table, row, at_us, *part);
+        let mut file = ParquetFile::create(&path, self.table)?;
+        file.push(cells)?;
+        self.open.insert(place, file);
+        Ok(())
+    }
+
+    fn close(&mut self, place: (i64, i64), all: &mut Exported) -> Result<()> {
+        if let Some(file) = self.open.remove(&place) {
+            all.take(file.finish()?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, all: &mut Exported) -> Result<()> {
+        while let Some((_, file)) = self.open.pop_first() {
+            all.take(file.finish()?);
+        }
+        Ok(())
+    }
 }
 
 const DAY_US: i64 = 86_400_000_000;
 
 /// Where rows of a session and a day belong: `notifications/date=2026-11-25/host=web/BOOT-BEGAN.parquet`.
-fn path(to: &Path, table: &Table, session: &SessionRow, at_us: i64) -> PathBuf {
+fn path(to: &Path, table: &Table, session: &SessionRow, at_us: i64, part: u32) -> PathBuf {
     let at = Timestamp::from_microsecond(at_us).unwrap_or_default();
     let date = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string();
     let boot = session.boot_id.as_deref().unwrap_or("unknown");
     to.join(table.name)
         .join(format!("date={date}"))
         .join(format!("host={}", encoded(&session.host)))
-        .join(format!(
-            "{}-{}.parquet",
-            encoded(boot),
-            session.began.as_microsecond()
-        ))
+        .join(match part {
+            1 => format!(
+                "{}-{}.parquet",
+                encoded(boot),
+                session.began.as_microsecond()
+            ),
+            // What came so late that the first was closed.
+            _ => format!(
+                "{}-{}-{part}.parquet",
+                encoded(boot),
+                session.began.as_microsecond()
+            ),
+        })
 }
 
 /// A value in the name of a folder, as Hive has it: what isn't a letter, a digit, `-`, `_` or an inner

@@ -60,14 +60,15 @@ use Kind::{Number, Text, Time};
 pub const TABLES: [Table; 2] = [
     Table {
         name: "notifications",
-        query: "SELECT session, number, boot_id, kernel, manager_version, unit, uid, container, runtime, comm, \
+        query: "SELECT session, number, began_us, boot_id, kernel, manager_version, unit, uid, container, runtime, comm, \
                 class, manager, pid, at_us, at_us, at_ns, state, errno, length_bytes, says, delivery_ns, \
                 blocked_ns, startup_ns, startup_process_ns, reload_ns, stop_ns, watchdog_ns, \
                 watchdog_jitter_ns, watchdog_margin_ns, extend_ns, extend_margin_ns, status_ns, hop_ns, \
-                told, told_class FROM notifications",
+                told, told_class FROM notifications ORDER BY id",
         columns: &[
             ("session", Number),
             ("number", Number),
+            ("began_us", Number),
             ("boot_id", Text),
             ("kernel", Text),
             ("manager_version", Text),
@@ -102,15 +103,17 @@ pub const TABLES: [Table; 2] = [
             ("told", Number),
             ("told_class", Text),
         ],
-        at: 14,
+        at: 15,
     },
     Table {
         name: "verdicts",
-        query: "SELECT session, verdict, boot_id, kernel, manager_version, unit, uid, container, runtime, comm, \
-                class, manager, pid, at_us, at_us, at_ns, number, kind, certainty, what, times FROM verdicts",
+        query: "SELECT session, verdict, began_us, boot_id, kernel, manager_version, unit, uid, container, runtime, comm, \
+                class, manager, pid, at_us, at_us, last_us, at_ns, number, kind, certainty, what, times FROM \
+                verdicts ORDER BY id",
         columns: &[
             ("session", Number),
             ("verdict", Number),
+            ("began_us", Number),
             ("boot_id", Text),
             ("kernel", Text),
             ("manager_version", Text),
@@ -124,6 +127,7 @@ pub const TABLES: [Table; 2] = [
             ("pid", Number),
             ("at", Time),
             ("at_us", Number),
+            ("last_us", Number),
             ("at_ns", Number),
             ("number", Number),
             ("kind", Text),
@@ -131,7 +135,7 @@ pub const TABLES: [Table; 2] = [
             ("what", Text),
             ("times", Number),
         ],
-        at: 14,
+        at: 15,
     },
 ];
 

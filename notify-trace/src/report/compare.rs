@@ -10,6 +10,7 @@ use super::bootstrap::{Interval, MedianDistribution};
 use super::by::{By, Value};
 use super::inputs::{Inputs, Selection};
 use super::numbers::{Groups, values};
+use super::ranks;
 use crate::store::StoreError;
 
 /// Fewest values of each side that can show a difference: below that an interval says nothing.
@@ -52,6 +53,8 @@ pub struct Line {
     pub after: i64,
     /// Bounds of the difference of the medians; absent if there are too few values.
     pub interval: Option<Interval>,
+    /// The ranks differ more than those of one distribution would, but for the doubt that is allowed.
+    pub ranks_differ: bool,
 }
 
 /// What a group's numbers show.
@@ -74,10 +77,16 @@ impl Line {
     pub const fn shown(&self) -> Shown {
         match self.interval {
             None => Shown::TooFew,
-            Some(interval) if interval.holds_zero() => Shown::Nothing,
+            Some(interval) if interval.holds_zero() || !self.ranks_differ => Shown::Nothing,
             Some(interval) if interval.low > 0 => Shown::Larger,
             Some(_) => Shown::Smaller,
         }
+    }
+
+    /// How much larger the second side is.
+    #[must_use]
+    pub const fn change(&self) -> i64 {
+        self.after.saturating_sub(self.before)
     }
 
     /// The difference in per cent of the first side, where that is not zero.
@@ -87,7 +96,7 @@ impl Line {
         reason = "it is shown with one digit after the point"
     )]
     pub fn per_cent(&self) -> Option<f64> {
-        let change = (self.after - self.before) as f64;
+        let change = self.change() as f64;
         (self.before > 0).then(|| change * 100.0 / self.before as f64)
     }
 }
@@ -138,12 +147,13 @@ pub fn of(
         .collect();
     only_before.sort();
     only_after.sort();
-    let can_tell = |(_, first, second): &&(_, Vec<i64>, Vec<i64>)| {
-        first.len() >= FEWEST && second.len() >= FEWEST
-    };
     // Of many groups some would differ by chance: each has its share of the doubt (Bonferroni).
-    let compared = u32::try_from(both.iter().filter(can_tell).count()).unwrap_or(u32::MAX);
-    let outside = (1.0 - confidence) / f64::from(compared.max(1));
+    let doubt = 1.0 - confidence;
+    let compared = both
+        .iter()
+        .filter(|(_, first, second)| is_enough(first, second, doubt))
+        .count();
+    let outside = doubt / f64::from(u32::try_from(compared.max(1)).unwrap_or(u32::MAX));
     let mut lines: Vec<Line> = both
         .into_iter()
         .filter_map(|(key, first, second)| line(key, first, second, outside))
@@ -165,17 +175,27 @@ pub fn of(
     }
 }
 
+/// Whether two samples have so many values that they can be told to differ.
+fn is_enough(first: &[i64], second: &[i64], outside: f64) -> bool {
+    first.len() >= FEWEST
+        && second.len() >= FEWEST
+        && ranks::least(first.len(), second.len()) <= outside
+}
+
 fn line(key: Vec<Value>, first: Vec<i64>, second: Vec<i64>, outside: f64) -> Option<Line> {
+    let is_enough = is_enough(&first, &second, outside);
+    // The bootstrap alone promises too much of few values and little doubt.
+    let ranks_differ = is_enough && ranks::probability(&first, &second) <= outside;
     let before = MedianDistribution::new(first)?;
     let after = MedianDistribution::new(second)?;
-    let can_tell = before.n() >= FEWEST && after.n() >= FEWEST;
     Some(Line {
         key,
         n_before: before.n(),
         n_after: after.n(),
         before: before.median(),
         after: after.median(),
-        interval: can_tell.then(|| before.difference(&after, outside)),
+        interval: is_enough.then(|| before.difference(&after, outside)),
+        ranks_differ,
     })
 }
 
@@ -265,20 +285,40 @@ mod tests {
 
     #[test]
     fn of_many_units_that_are_the_same_none_is_said_to_differ() {
-        const RUNS: usize = 100;
+        const RUNS: usize = 200;
         let mut random = Random(0x1234_5678_9abc_def1);
-        let alarms = (0..RUNS)
-            .filter(|_| {
-                let mut side = || {
-                    (0..50)
-                        .map(|unit| (key(&unit.to_string()), random.sample(20, 0)))
-                        .collect::<HashMap<_, _>>()
-                };
-                let all = of(side(), side(), 0.95);
-                all.lines.iter().any(|line| line.shown() != Shown::Nothing)
-            })
-            .count();
-        assert!(alarms <= RUNS / 20, "{alarms} of {RUNS}");
+        for (units, n) in [(50, 5), (50, 6), (50, 8), (50, 20), (200, 8)] {
+            let alarms = (0..RUNS)
+                .filter(|_| {
+                    let mut side = || {
+                        (0..units)
+                            .map(|unit| (key(&unit.to_string()), random.sample(n, 0)))
+                            .collect::<HashMap<_, _>>()
+                    };
+                    let all = of(side(), side(), 0.95);
+                    let is_alarm =
+                        |line: &Line| matches!(line.shown(), Shown::Larger | Shown::Smaller);
+                    all.lines.iter().any(is_alarm)
+                })
+                .count();
+            assert!(
+                alarms <= RUNS / 20 + 4,
+                "{alarms} of {RUNS}: {units} units, {n} values"
+            );
+        }
+    }
+
+    #[test]
+    fn few_values_among_many_units_are_too_few() {
+        let side = |shift: i64| {
+            (0..200)
+                .map(|unit| (key(&unit.to_string()), (0..5).map(|i| i + shift).collect()))
+                .collect::<HashMap<_, Vec<i64>>>()
+        };
+        let all = of(side(0), side(1_000), 0.95);
+        assert!(all.lines.iter().all(|line| line.shown() == Shown::TooFew));
+        let one = |shift: i64| HashMap::from([(key("a"), (0..5).map(|i| i + shift).collect())]);
+        assert_eq!(of(one(0), one(1_000), 0.95).lines[0].shown(), Shown::Larger);
     }
 
     #[test]

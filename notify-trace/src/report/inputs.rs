@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::escape;
 use crate::glob;
-use crate::store::{Reader, SessionRow, Span, is_store};
+use crate::store::{Flows, Reader, SessionRow, Span, is_store};
 use crate::study::project;
 use crate::study::row::Flow;
 use crate::words;
@@ -66,7 +66,7 @@ pub struct Input {
     /// Its sessions.
     pub sessions: HashMap<i64, SessionRow>,
     /// Who sends to whom.
-    pub flows: HashMap<i64, Flow>,
+    pub flows: Flows,
 }
 
 /// All recordings.
@@ -119,6 +119,8 @@ impl Input {
             );
         }
         let reader = Reader::open(path)?;
+        // A study passes several times over what may be growing.
+        reader.snapshot()?;
         let sessions = reader.sessions()?.into_iter();
         Ok(Self {
             path: path.to_owned(),
@@ -147,14 +149,23 @@ fn gaps(name: &str, session: &SessionRow) -> Vec<String> {
         ));
     }
     if !session.is_complete {
+        let then = if session.is_concluded {
+            ""
+        } else {
+            "; what was not concluded yet is missing (if it was cut off, notify-trace derive concludes it)"
+        };
         gaps.push(format!(
-            "{name}, session {id}: it has no summary: it was cut off, or goes on; what was not concluded yet \
-             is missing (if it was cut off, notify-trace derive concludes it)"
+            "{name}, session {id}: it has no summary: it was cut off, or goes on{then}"
         ));
     }
     if session.derived_by < project::VERSION {
+        let then = if session.deleted == 0 {
+            "; notify-trace derive draws them anew"
+        } else {
+            ""
+        };
         gaps.push(format!(
-            "{name}, session {id}: its conclusions are of an older version; notify-trace derive draws them anew"
+            "{name}, session {id}: its conclusions are of an older version{then}"
         ));
     }
     gaps

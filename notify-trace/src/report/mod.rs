@@ -14,6 +14,7 @@ pub mod compare;
 pub mod histogram;
 pub mod inputs;
 pub mod numbers;
+pub mod ranks;
 pub mod render;
 pub mod table;
 #[cfg(test)]

@@ -175,11 +175,11 @@ fn verdicts(inputs: &Inputs, groups: &mut Groups<'_>) -> Result<Vec<Line>, Store
             }
             let (cause, units) = &mut causes[group];
             if cause.n == 0 {
-                (cause.first_us, cause.last_us) = (verdict.at_us, verdict.at_us);
+                (cause.first_us, cause.last_us) = (verdict.at_us, verdict.last_us);
             }
             cause.n += u64::try_from(verdict.times).unwrap_or(0);
             cause.first_us = cause.first_us.min(verdict.at_us);
-            cause.last_us = cause.last_us.max(verdict.at_us);
+            cause.last_us = cause.last_us.max(verdict.last_us);
             units.extend(verdict.flow.unit);
         }
     }
@@ -205,7 +205,7 @@ pub struct Groups<'a> {
     pub keys: Vec<Vec<Value>>,
     numbers: HashMap<Vec<Value>, usize>,
     /// What was found before, by input, session, flow and time; `None`: it is not taken.
-    found: HashMap<(usize, i64, i64, i64), Option<usize>>,
+    found: HashMap<(usize, i64, Option<usize>, i64), Option<usize>>,
 }
 
 impl<'a> Groups<'a> {
@@ -235,6 +235,7 @@ impl<'a> Groups<'a> {
         told_class: Option<&str>,
     ) -> Option<usize> {
         let slot = By::slot(at_us, self.is_of_time);
+        let flow = input.flows.by_id.get(&flow).copied();
         let place = (number, session, flow, slot);
         if !self.is_of_proxy
             && let Some(group) = self.found.get(&place)
@@ -244,7 +245,7 @@ impl<'a> Groups<'a> {
         let row = input.sessions.get(&session)?;
         let unknown = crate::study::row::Flow::default();
         // Rows of a flow that is gone are still rows.
-        let flow = input.flows.get(&flow).unwrap_or(&unknown);
+        let flow = flow.map_or(&unknown, |at| &input.flows.distinct[at]);
         let group = self.selection.takes(row, flow).then(|| {
             self.named(&About {
                 session: row,

@@ -10,7 +10,7 @@ use super::by::{By, Value};
 use super::histogram::draw;
 use super::table::Table;
 use super::{Line, Numbers, Report};
-use crate::escape::escape_field;
+use crate::escape::{escape_field, is_dangerous};
 use crate::study::sql::PER_CENTS;
 use crate::study::{Source, Study};
 use crate::words;
@@ -291,10 +291,19 @@ pub fn csv_cell(value: &Json) -> String {
 }
 
 fn quoted(text: &str) -> String {
+    // Names may be of a recording of anybody; CSV is looked at on terminals, too.
+    let text: String = text
+        .chars()
+        .map(|it| match it {
+            '\n' | '\r' => it.to_string(),
+            it if is_dangerous(it) => format!("\\u{{{:x}}}", u32::from(it)),
+            it => it.to_string(),
+        })
+        .collect();
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
-        text.to_owned()
+        text
     }
 }
 

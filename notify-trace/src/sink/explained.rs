@@ -223,7 +223,7 @@ impl Sink for Explained {
                 self.relays.insert(relay.notification, (**relay).clone());
             }
             Outcome::Phase(phase) => self.phases.push((**phase).clone()),
-            Outcome::Measure(_) => {}
+            Outcome::Again(_) | Outcome::Measure(_) => {}
         }
         Ok(())
     }

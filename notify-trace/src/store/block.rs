@@ -15,8 +15,10 @@ pub(super) struct Block {
     pub(super) events: u64,
     pub(super) first_us: i64,
     pub(super) last_us: i64,
-    /// The lowest number of a notification, and of a flow, that its lines and later ones may speak of.
-    pub(super) lowest: Option<(u64, u64)>,
+    /// The lowest number of a notification that its lines may speak of.
+    pub(super) first_notification: Option<u64>,
+    /// The lowest number of a flow that rows of its lines, and of later ones, may have.
+    pub(super) first_flow: Option<u64>,
 }
 
 impl Block {
@@ -37,11 +39,13 @@ impl Block {
     }
 
     /// Lines were added that speak of no lower numbers than these.
-    pub(super) fn speaks_of(&mut self, lowest: Option<(u64, u64)>) {
-        self.lowest = match (self.lowest, lowest) {
-            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.min(other.1))),
+    pub(super) fn speaks_of(&mut self, notification: Option<u64>, flow: Option<u64>) {
+        let lower = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+        self.first_notification = lower(self.first_notification, notification);
+        self.first_flow = lower(self.first_flow, flow);
     }
 
     /// The lines as they are stored.

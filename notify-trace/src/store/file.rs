@@ -18,6 +18,9 @@ use crate::study::{project, sql};
 
 const SCHEMA: &str = include_str!("schema.sql");
 
+/// How a line that tells of a notification begins: the type is an event's first field.
+const SEND: &[u8] = br#"{"type":"send""#;
+
 /// What a recording may be read by: its owner.
 const FILE_MODE: u32 = 0o600;
 
@@ -183,15 +186,16 @@ impl RecordingFile {
             *session = Some(begin(&transaction, begun)?);
         }
         if let Some(session) = *session {
-            let numbers = chunk.rows.notifications.iter().map(|row| row.number);
-            let lowest = numbers.min().zip(chunk.rows.flows_since);
+            // A row for each of the lines that tell of a notification, in their order.
+            let mut numbers = chunk.rows.notifications.iter().map(|row| row.number);
             for line in chunk.lines.split_inclusive(|byte| *byte == b'\n') {
                 if open.1.is_full_for(line.len()) {
                     put(&transaction, session, open)?;
                     *open = (None, Block::default());
                 }
                 open.1.push(line, chunk.first_us, chunk.last_us);
-                open.1.speaks_of(lowest);
+                let number = line.starts_with(SEND).then(|| numbers.next()).flatten();
+                open.1.speaks_of(number, chunk.rows.flows_since);
             }
             if chunk.events > 0 {
                 put(&transaction, session, open)?;
@@ -200,7 +204,8 @@ impl RecordingFile {
             transaction
                 .prepare_cached(
                     "UPDATE session SET stored = stored + ?2, dropped = dropped + ?3, \
-                     is_complete = max(is_complete, ?4) WHERE id = ?1",
+                     is_complete = max(is_complete, ?4), is_concluded = max(is_concluded, ?4) \
+                     WHERE id = ?1",
                 )?
                 .execute(params![
                     session,
@@ -373,9 +378,9 @@ fn delete_rows(transaction: &Transaction<'_>, session: i64) -> rusqlite::Result<
             "SELECT min(first_notification), min(first_flow) FROM block WHERE session = ?1",
         )?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // Nothing is left that speaks of any.
-    let end = rows::id(session + 1, 0);
-    let (below, flows_below) = (left.0.unwrap_or(end), left.1.unwrap_or(end));
+    // Nothing is left that speaks of any notification; flows may still be given to new ones.
+    let below = left.0.unwrap_or(rows::id(session + 1, 0));
+    let flows_below = left.1.unwrap_or(rows::id(session, 0));
     rows::delete(transaction, session, below, flows_below)
 }
 
@@ -412,8 +417,10 @@ fn put(
         signed(block.events),
         block.first_us,
         block.last_us,
-        block.lowest.map(|(number, _)| rows::id(session, number)),
-        block.lowest.map(|(_, flow)| rows::id(session, flow)),
+        block
+            .first_notification
+            .map(|number| rows::id(session, number)),
+        block.first_flow.map(|number| rows::id(session, number)),
         i64::try_from(block.lines.len()).unwrap_or(i64::MAX),
         data
     ];

@@ -22,11 +22,11 @@ mod sink;
 mod tests;
 mod writer;
 
-pub use self::derive::derive;
+pub use self::derive::{Derived, derive};
 pub use self::error::StoreError;
 pub use self::file::{Durability, Limits};
 pub use self::reader::{Reader, SessionRow, is_store};
-pub use self::samples::{Minute, Span, Times, Verdict};
+pub use self::samples::{Flows, Minute, Span, Times, Verdict};
 pub use self::sink::{Options, Store};
 
 /// `PRAGMA application_id` of a recording: "ntrc".

@@ -73,15 +73,15 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Adds a line and what is drawn from it, or counts it as dropped.
-    pub(super) fn push(&self, line: &[u8], rows: &mut Rows, time_us: i64, is_last: bool) {
+    /// Adds a line and what is drawn from it, or counts it as dropped: whether it was added.
+    pub(super) fn push(&self, line: &[u8], rows: &mut Rows, time_us: i64, is_last: bool) -> bool {
         let mut state = self.lock();
         let bytes = line.len() + rows.bytes();
         if state.bytes + state.taken_bytes + bytes > self.limit_bytes {
             state.dropped += 1;
             state.dropped_in_all += 1;
             *rows = Rows::default();
-            return;
+            return false;
         }
         state.bytes += bytes;
         let is_first = state.since.is_none();
@@ -106,6 +106,7 @@ impl Queue {
         if is_first || state.bytes >= GATHER_BYTES {
             self.changed.notify_one();
         }
+        true
     }
 
     /// Adds what is drawn from earlier lines at the end of a session.

@@ -46,6 +46,8 @@ pub struct SessionRow {
     pub manager_version: Option<String>,
     /// Version of what drew its rows from its events.
     pub derived_by: i64,
+    /// Also what follows of there being no more events.
+    pub is_concluded: bool,
     /// When it began.
     pub began: Timestamp,
     /// Events that were stored, but for the session event.
@@ -91,6 +93,19 @@ impl Reader {
         })
     }
 
+    /// From now on it is read as it is now, whatever is recorded or deleted meanwhile.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn snapshot(&self) -> Result<(), StoreError> {
+        self.tried("read what is", || {
+            self.connection.execute_batch("BEGIN")?;
+            // The first look decides which moment it is.
+            self.connection
+                .query_row("SELECT count(*) FROM session", [], |_| Ok(()))
+        })
+    }
+
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -117,7 +132,7 @@ impl Reader {
             self.connection
                 .prepare(
                     "SELECT id, stored, deleted, dropped, is_complete, event, host, began_us, boot_id, \
-                     kernel, manager_version, derived_by FROM session ORDER BY id",
+                     kernel, manager_version, derived_by, is_concluded FROM session ORDER BY id",
                 )?
                 .query_map([], |row| {
                     let count = |column| {
@@ -137,6 +152,7 @@ impl Reader {
                         kernel: row.get(9)?,
                         manager_version: row.get(10)?,
                         derived_by: row.get(11)?,
+                        is_concluded: row.get(12)?,
                     })
                 })?
                 .collect()

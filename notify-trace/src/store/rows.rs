@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, ToSql, Transaction, params};
 
 use super::signed;
 use crate::event::DeliveryState;
-use crate::study::row::{Change, Fate, Flow, MEASURES, Row, Rows, VerdictRow};
+use crate::study::row::{Change, Fate, Flow, MEASURES, Repetition, Row, Rows, VerdictRow};
 use crate::words::serde_word;
 
 /// Numbers of a session fit into so many bits of an id.
@@ -71,10 +71,15 @@ pub(super) fn write(
     for it in verdicts {
         verdict(transaction, session, it)?;
     }
-    for (number, times) in repeats {
+    for Repetition {
+        row,
+        times,
+        last_us,
+    } in repeats
+    {
         transaction
-            .prepare_cached("UPDATE verdict SET times = 1 + ?2 WHERE id = ?1")?
-            .execute([id(session, *number), signed(*times)])?;
+            .prepare_cached("UPDATE verdict SET times = times + ?2, last_us = ?3 WHERE id = ?1")?
+            .execute([id(session, *row), signed(*times), *last_us])?;
     }
     if let Some(version) = manager_version {
         transaction
@@ -236,7 +241,10 @@ fn change(transaction: &Transaction<'_>, session: i64, it: &Change) -> rusqlite:
 
 fn verdict(transaction: &Transaction<'_>, session: i64, it: &VerdictRow) -> rusqlite::Result<()> {
     let VerdictRow {
+        row,
         number,
+        times,
+        last_us,
         at_us,
         at_ns,
         kind,
@@ -251,11 +259,15 @@ fn verdict(transaction: &Transaction<'_>, session: i64, it: &VerdictRow) -> rusq
     } = it;
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO verdict (id, at_us, at_ns, kind, certainty, unit, uid, container, \
-             pid, comm, notification, what) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT OR REPLACE INTO verdict (id, verdict, times, last_us, at_us, at_ns, kind, certainty, \
+             unit, uid, container, pid, comm, notification, what) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
+             ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
-            id(session, *number),
+            id(session, *row),
+            signed(*number),
+            signed(*times),
+            last_us,
             at_us,
             signed(*at_ns),
             serde_word(kind),

@@ -57,13 +57,24 @@ pub struct Minute {
     pub count: i64,
 }
 
+/// Who sends to whom: the same may stand in a recording many times, and is kept once.
+#[derive(Clone, Debug, Default)]
+pub struct Flows {
+    /// Positions in `distinct`, by the key that rows have.
+    pub by_id: HashMap<i64, usize>,
+    /// All different ones.
+    pub distinct: Vec<Flow>,
+}
+
 /// A verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Its session.
     pub session: i64,
-    /// When, microseconds since 1970.
+    /// When, and the last time of its hour, microseconds since 1970.
     pub at_us: i64,
+    /// The last time.
+    pub last_us: i64,
     /// What it is about.
     pub kind: String,
     /// How sure it is.
@@ -75,18 +86,28 @@ pub struct Verdict {
 }
 
 impl Reader {
-    /// Who sends to whom, by the key that rows have.
+    /// Who sends to whom.
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn flows(&self) -> Result<HashMap<i64, Flow>, StoreError> {
+    pub fn flows(&self) -> Result<Flows, StoreError> {
         self.tried("read the flows", || {
-            self.connection()
-                .prepare(
-                    "SELECT id, unit, uid, container, runtime, comm, class, manager FROM flow",
-                )?
-                .query_map([], |row| Ok((row.get(0)?, flow(row, 1)?)))?
-                .collect()
+            let mut flows = Flows::default();
+            let mut numbers: HashMap<Flow, usize> = HashMap::new();
+            let mut query = self.connection().prepare(
+                "SELECT id, unit, uid, container, runtime, comm, class, manager FROM flow",
+            )?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                let flow = flow(row, 1)?;
+                let next = flows.distinct.len();
+                let number = *numbers.entry(flow).or_insert_with_key(|flow| {
+                    flows.distinct.push(flow.clone());
+                    next
+                });
+                flows.by_id.insert(row.get(0)?, number);
+            }
+            Ok(flows)
         })
     }
 
@@ -200,7 +221,7 @@ impl Reader {
         self.tried("read the verdicts", || {
             self.connection()
                 .prepare(
-                    "SELECT session, at_us, kind, certainty, times, unit, uid, container, runtime, comm, \
+                    "SELECT session, at_us, last_us, kind, certainty, times, unit, uid, container, runtime, comm, \
                      coalesce(class, ''), coalesce(manager, '') FROM verdicts \
                      WHERE at_us >= ?1 AND at_us < ?2 ORDER BY at_us",
                 )?
@@ -208,10 +229,11 @@ impl Reader {
                     Ok(Verdict {
                         session: row.get(0)?,
                         at_us: row.get(1)?,
-                        kind: row.get(2)?,
-                        certainty: row.get(3)?,
-                        times: row.get(4)?,
-                        flow: flow(row, 5)?,
+                        last_us: row.get(2)?,
+                        kind: row.get(3)?,
+                        certainty: row.get(4)?,
+                        times: row.get(5)?,
+                        flow: flow(row, 6)?,
                     })
                 })?
                 .collect()

@@ -23,7 +23,9 @@ CREATE TABLE session (
     -- The trace came to its end: a summary is the last event.
     is_complete INTEGER NOT NULL DEFAULT 0,
     -- Version of what drew flow, notification and verdict from the events.
-    derived_by INTEGER NOT NULL
+    derived_by INTEGER NOT NULL,
+    -- What follows of there being no more events is drawn, too.
+    is_concluded INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Its events in order: the recording itself. All that follows is drawn from them.
@@ -100,10 +102,16 @@ CREATE INDEX notification_extend_margin ON notification (extend_margin_ns)
 WHERE extend_margin_ns IS NOT NULL;
 CREATE INDEX notification_hop ON notification (hop_ns) WHERE hop_ns IS NOT NULL;
 
--- Why something was lost (docs/explain.md). The id is session << 40, plus its number in the session.
+-- Why something was lost (docs/explain.md): a row for a verdict and its repetitions in the same hour. The
+-- id is session << 40, plus a number in the session.
 CREATE TABLE verdict (
     id INTEGER PRIMARY KEY,
+    -- Its number, as explain has it.
+    verdict INTEGER NOT NULL,
+    -- The first time in that hour, how often in it, and the last time.
     at_us INTEGER NOT NULL,
+    times INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
     at_ns INTEGER NOT NULL,
     kind TEXT NOT NULL,
     certainty TEXT NOT NULL,
@@ -114,14 +122,12 @@ CREATE TABLE verdict (
     comm TEXT,
     -- The first notification that it is about.
     notification INTEGER,
-    what TEXT NOT NULL,
-    -- How often, repetitions included.
-    times INTEGER NOT NULL DEFAULT 1
+    what TEXT NOT NULL
 ) STRICT;
 
 CREATE VIEW notifications AS
-SELECT n.id >> 40 AS session, n.id & 1099511627775 AS number, s.host, s.boot_id, s.kernel,
-    s.manager_version, f.unit, f.uid, f.container, f.runtime, f.comm, f.class, f.manager,
+SELECT n.id, n.id >> 40 AS session, n.id & 1099511627775 AS number, s.began_us, s.host, s.boot_id,
+    s.kernel, s.manager_version, f.unit, f.uid, f.container, f.runtime, f.comm, f.class, f.manager,
     n.pid, n.at_us, n.at_ns,
     CASE n.state WHEN 0 THEN 'delivered' WHEN 1 THEN 'failed' WHEN 2 THEN 'sending'
         WHEN 3 THEN 'queued' WHEN 4 THEN 'filtered' WHEN 5 THEN 'destroyed' ELSE 'unknown' END AS state,
@@ -133,9 +139,9 @@ LEFT JOIN flow f ON f.id = n.flow
 LEFT JOIN session s ON s.id = n.id >> 40;
 
 CREATE VIEW verdicts AS
-SELECT v.id >> 40 AS session, v.id & 1099511627775 AS verdict, s.host, s.boot_id, s.kernel,
+SELECT v.id, v.id >> 40 AS session, v.verdict, s.began_us, s.host, s.boot_id, s.kernel,
     s.manager_version, v.unit, v.uid, v.container, f.runtime, v.comm, f.class, f.manager, v.pid, v.at_us,
-    v.at_ns, v.notification & 1099511627775 AS number, v.kind, v.certainty, v.what, v.times
+    v.last_us, v.at_ns, v.notification & 1099511627775 AS number, v.kind, v.certainty, v.what, v.times
 FROM verdict v
 LEFT JOIN notification n ON n.id = v.notification
 LEFT JOIN flow f ON f.id = n.flow

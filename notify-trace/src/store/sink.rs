@@ -125,7 +125,9 @@ impl Sink for Store {
             let is_last = matches!(event, Event::Summary(_));
             self.projector.event(event, &mut self.rows);
             let at_us = event.time().as_microsecond();
-            self.queue.push(&self.line, &mut self.rows, at_us, is_last);
+            if !self.queue.push(&self.line, &mut self.rows, at_us, is_last) {
+                self.projector.dropped();
+            }
         }
         Ok(())
     }

@@ -222,3 +222,46 @@ fn a_damaged_file_is_named_and_nothing_is_invented() {
         }
     }
 }
+
+#[test]
+fn rows_of_deleted_events_go_and_those_that_stay_have_their_flows() {
+    let folder = Folder::new("rows");
+    let options = Options {
+        limits: Limits {
+            size_bytes: Some(600 << 10),
+            age: None,
+        },
+        ..Options::default()
+    };
+    let mut store = Store::open(&folder.file(), options).expect("a recording");
+    store.event(&session()).expect("taken");
+    for event in sends(0..12_000) {
+        store.event(&event).expect("taken");
+    }
+    store.finish().expect("all is stored");
+    let reader = Reader::open(&folder.file()).expect("a recording");
+    let row = &reader.sessions().expect("readable")[0];
+    assert!(row.deleted > 0 && row.deleted < row.stored, "{row:?}");
+    let connection = Connection::open(folder.file()).expect("SQLite");
+    let number = |query: &str| -> i64 {
+        connection
+            .query_row(query, [], |row| row.get(0))
+            .expect("a number")
+    };
+    let left = i64::try_from(row.stored - row.deleted).expect("few");
+    // A block may speak of a number that a deleted one spoke of first.
+    let rows = number("SELECT count(*) FROM notification");
+    assert!(
+        (left..=left + 2).contains(&rows),
+        "{rows} rows of {left} events"
+    );
+    assert_eq!(
+        number("SELECT count(*) FROM notification WHERE flow NOT IN (SELECT id FROM flow)"),
+        0
+    );
+    // Its first events are gone: nothing better can be drawn.
+    drop(reader);
+    let derived = derive(&folder.file(), &mut |_, _| {}).expect("nobody records to it");
+    assert_eq!((derived.sessions, derived.left), (0, 1));
+    assert_eq!(number("SELECT count(*) FROM notification"), rows);
+}

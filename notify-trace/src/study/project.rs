@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use super::row::{Change, Fate, Flow, MEASURES, Row, Rows, SAYS, VerdictRow};
-use crate::correlate::outcome::{Measure, Outcome, Verdict};
+use super::row::{Change, Fate, Flow, MEASURES, Repetition, Row, Rows, SAYS, VerdictRow};
+use crate::correlate::outcome::{Again, Measure, Outcome, Verdict};
 use crate::correlate::{Correlator, subject_of};
 use crate::event::{
     Attribution, Blob, Delivery, Event, Notification, Process, SendResult, Timing, Update,
@@ -31,10 +31,11 @@ const FLOWS: usize = 8_192;
 pub struct Projector {
     correlator: Correlator,
     flows: Flows,
-    /// Notifications whose sender is not known yet.
-    open: Recent<u64, Box<Notification>>,
+    /// Classes of notifications whose sender is not known yet.
+    open: Recent<u64, String>,
     notifications: u64,
     version: Option<String>,
+    verdicts: Verdicts,
     is_finished: bool,
 }
 
@@ -49,6 +50,7 @@ impl Default for Projector {
             open: Recent::new(OPEN),
             notifications: 0,
             version: None,
+            verdicts: Verdicts::default(),
             is_finished: false,
         }
     }
@@ -57,17 +59,17 @@ impl Default for Projector {
 impl Projector {
     /// Takes an event; adds to the rows.
     pub fn event(&mut self, event: &Event, rows: &mut Rows) {
+        rows.flows_since = rows.flows_since.or(Some(self.flows.since));
         match event {
             Event::Send(it) => {
                 self.notifications += 1;
                 if self.notifications.is_multiple_of(FLOWS_ANEW) {
                     self.flows.forget();
                 }
-                rows.flows_since = rows.flows_since.or(Some(self.flows.since));
                 let row = self.row(it, rows);
                 rows.notifications.push(row);
                 if it.sender.is_none() {
-                    self.open.insert(it.id, it.clone());
+                    self.open.insert(it.id, it.class.clone());
                 }
             }
             Event::Update(it) => {
@@ -91,8 +93,17 @@ impl Projector {
         if matches!(event, Event::Summary(_)) {
             self.finish(rows);
         }
-        self.correlator
-            .event(event, &mut |outcome| take(outcome, rows));
+        self.correlator.event(event, &mut |outcome| {
+            take(outcome, &mut self.verdicts, rows)
+        });
+    }
+
+    /// What was added to the rows last is not kept: what it says of senders has to be said again.
+    pub fn dropped(&mut self) {
+        // Not the numbers: rows that are kept may have them.
+        self.flows.known.clear();
+        self.flows.count = 0;
+        self.version = None;
     }
 
     /// No event will come any more: what follows of that.
@@ -100,13 +111,14 @@ impl Projector {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
-        self.correlator.finish(&mut |outcome| take(outcome, rows));
+        self.correlator
+            .finish(&mut |outcome| take(outcome, &mut self.verdicts, rows));
     }
 
     fn row(&mut self, it: &Notification, rows: &mut Rows) -> Row {
         Row {
             number: it.id,
-            flow: self.flows.number(it, it.sender.as_ref(), rows),
+            flow: self.flows.number(&it.class, it.sender.as_ref(), rows),
             pid: it.sender.as_ref().map(|sender| sender.pid),
             at_us: it.time.as_microsecond(),
             at_ns: it.monotonic_ns,
@@ -120,8 +132,8 @@ impl Projector {
 
     fn change(&mut self, update: &Update, rows: &mut Rows) -> Change {
         let sender = update.sender.as_ref().and_then(|sender| {
-            let it = self.open.remove(&update.id)?;
-            Some((self.flows.number(&it, Some(sender), rows), sender.pid))
+            let class = self.open.remove(&update.id)?;
+            Some((self.flows.number(&class, Some(sender), rows), sender.pid))
         });
         Change::Fate {
             number: update.id,
@@ -151,7 +163,7 @@ fn says(it: &Notification) -> u32 {
         .fold(0, |bits, (_, bit)| bits | bit)
 }
 
-fn take(outcome: Outcome, rows: &mut Rows) {
+fn take(outcome: Outcome, verdicts: &mut Verdicts, rows: &mut Rows) {
     match outcome {
         Outcome::Measure(Measure {
             notification,
@@ -169,14 +181,71 @@ fn take(outcome: Outcome, rows: &mut Rows) {
                 });
             }
         }
-        Outcome::Verdict(verdict) => rows.verdicts.push(verdict_row(*verdict)),
-        Outcome::Repeats(repeats) => rows.repeats.push((repeats.verdict, repeats.times)),
-        Outcome::Relay(_) | Outcome::Phase(_) => {}
+        Outcome::Verdict(verdict) => verdicts.first(*verdict, rows),
+        Outcome::Again(again) => verdicts.again(&again, rows),
+        // Each of them was counted.
+        Outcome::Repeats(_) | Outcome::Relay(_) | Outcome::Phase(_) => {}
     }
 }
 
-fn verdict_row(it: Verdict) -> VerdictRow {
+/// The rows of verdicts that may be repeated.
+#[derive(Debug, Default)]
+struct Verdicts {
+    /// By the verdict's number.
+    rows: HashMap<u64, VerdictRow>,
+    last: u64,
+}
+
+/// Most verdicts that are remembered; more than the correlator does.
+const VERDICTS: usize = 8_192;
+
+const HOUR_US: i64 = 3_600_000_000;
+
+impl Verdicts {
+    fn first(&mut self, it: Verdict, rows: &mut Rows) {
+        if self.rows.len() >= VERDICTS {
+            // What the correlator has forgotten is not repeated.
+            let mut numbers: Vec<u64> = self.rows.keys().copied().collect();
+            numbers.sort_unstable();
+            for number in &numbers[..numbers.len() / 2] {
+                self.rows.remove(number);
+            }
+        }
+        self.last += 1;
+        let row = verdict_row(self.last, it);
+        self.rows.insert(row.number, row.clone());
+        rows.verdicts.push(row);
+    }
+
+    fn again(&mut self, it: &Again, rows: &mut Rows) {
+        let Some(row) = self.rows.get_mut(&it.verdict) else {
+            return;
+        };
+        let at_us = it.at.time.as_microsecond();
+        if at_us.div_euclid(HOUR_US) == row.at_us.div_euclid(HOUR_US) {
+            rows.repeat(Repetition {
+                row: row.row,
+                times: 1,
+                last_us: at_us,
+            });
+            return;
+        }
+        self.last += 1;
+        row.row = self.last;
+        row.at_us = at_us;
+        row.last_us = at_us;
+        row.at_ns = it.at.monotonic_ns;
+        row.notification = it.about.first().copied();
+        row.what.clone_from(&it.what);
+        rows.verdicts.push(row.clone());
+    }
+}
+
+fn verdict_row(row: u64, it: Verdict) -> VerdictRow {
     VerdictRow {
+        row,
+        times: 1,
+        last_us: it.at.time.as_microsecond(),
         number: it.number,
         at_us: it.at.time.as_microsecond(),
         at_ns: it.at.monotonic_ns,
@@ -222,18 +291,18 @@ impl Known {
 }
 
 impl Flows {
-    fn number(&mut self, it: &Notification, sender: Option<&Process>, rows: &mut Rows) -> u64 {
+    fn number(&mut self, class: &str, sender: Option<&Process>, rows: &mut Rows) -> u64 {
         // Of what tells most of them apart; the rest is compared.
         let is_of = sender.and_then(|sender| sender.attribution.as_deref());
         let hash = self.hasher.hash_one((
-            &it.class,
+            class,
             sender.map(|sender| &sender.comm),
             is_of.and_then(|is_of| Some(&is_of.unit.as_ref()?.name)),
             is_of.and_then(|is_of| Some(&is_of.user_unit.as_ref()?.name)),
             is_of.and_then(|is_of| Some(&is_of.container.as_ref()?.id)),
         ));
         let same = self.known.get(&hash).into_iter().flatten();
-        if let Some(known) = same.into_iter().find(|known| known.is(&it.class, sender)) {
+        if let Some(known) = same.into_iter().find(|known| known.is(class, sender)) {
             return known.number;
         }
         if self.count >= FLOWS {
@@ -244,10 +313,10 @@ impl Flows {
         self.known.entry(hash).or_default().push(Known {
             attribution: sender.and_then(|sender| sender.attribution.clone()),
             comm: sender.map(|sender| sender.comm.clone()),
-            class: it.class.clone(),
+            class: class.to_owned(),
             number: self.last,
         });
-        rows.flows.push((self.last, flow(it, sender)));
+        rows.flows.push((self.last, flow(class, sender)));
         self.last
     }
 
@@ -258,9 +327,9 @@ impl Flows {
     }
 }
 
-fn flow(it: &Notification, sender: Option<&Process>) -> Flow {
+fn flow(class: &str, sender: Option<&Process>) -> Flow {
     let subject = sender
-        .map(|sender| subject_of(sender, &it.class))
+        .map(|sender| subject_of(sender, class))
         .unwrap_or_default();
     let is_of = sender.and_then(|sender| sender.attribution.as_deref());
     let user = is_of.and_then(|is_of| is_of.user);
@@ -272,10 +341,10 @@ fn flow(it: &Notification, sender: Option<&Process>) -> Flow {
             .and_then(|is_of| is_of.container.as_ref()?.runtime)
             .map(|runtime| who::runtime(runtime).to_owned()),
         comm: subject.comm,
-        class: it.class.clone(),
+        class: class.to_owned(),
         manager: match user {
-            Some(uid) if it.class == USER_CLASS => format!("{USER_CLASS} (user {uid})"),
-            _ => it.class.clone(),
+            Some(uid) if class == USER_CLASS => format!("{USER_CLASS} (user {uid})"),
+            _ => class.to_owned(),
         },
     }
 }
@@ -396,6 +465,82 @@ mod tests {
         assert_eq!(value(&rows, 2, "hop"), Some(4_900_000));
         let told = rows.notifications[1].told.as_ref().expect("a hop");
         assert_eq!((told.notification, &*told.class), (1, "runc"));
+    }
+
+    #[test]
+    fn repetitions_are_counted_by_the_hour() {
+        let hour = 3_600 * S;
+        let lost = |id: u64, at_ns: u64| {
+            let mut it = Sample::new("READY=1").id(id).at(at_ns).gone().build();
+            it.time = it
+                .time
+                .checked_add(jiff::SignedDuration::from_nanos(at_ns.cast_signed()))
+                .expect("a time");
+            Event::Send(Box::new(it))
+        };
+        let rows = rows([lost(1, S), lost(2, 2 * S), lost(3, hour), lost(4, hour + S)]);
+        let of = |row: &VerdictRow| (row.number, row.times, row.last_us - row.at_us);
+        let all: Vec<_> = rows.verdicts.iter().map(of).collect();
+        assert_eq!(all, [(1, 2, 1_000_000), (1, 2, 1_000_000)]);
+    }
+
+    #[test]
+    fn what_was_not_kept_is_said_again() {
+        let mut projector = Projector::default();
+        let mut lost = Rows::default();
+        projector.event(&send(Sample::new("READY=1")), &mut lost);
+        assert_eq!(lost.flows.len(), 1);
+        projector.dropped();
+        let mut kept = Rows::default();
+        projector.event(&send(Sample::new("WATCHDOG=1").id(2)), &mut kept);
+        assert_eq!(kept.flows.len(), 1);
+        assert_eq!(kept.notifications[0].flow, kept.flows[0].0);
+    }
+
+    #[test]
+    fn numbers_that_no_clock_reaches_are_no_limits() {
+        let most = u64::MAX;
+        let rows = rows([
+            send(Sample::new(&format!("EXTEND_TIMEOUT_USEC={most}\nWATCHDOG_USEC={most}")).at(S)),
+            send(Sample::new("READY=1").id(2).at(2 * S)),
+            send(Sample::new("WATCHDOG=1").id(3).at(3 * S)),
+        ]);
+        assert!(rows.verdicts.is_empty(), "{:?}", rows.verdicts);
+        for name in ["extend", "extend_margin"] {
+            assert_eq!(value(&rows, 1, name), None, "{name}");
+        }
+        assert_eq!(value(&rows, 3, "watchdog_margin"), None);
+    }
+
+    #[test]
+    fn a_start_after_an_open_reload_is_a_start() {
+        let state = |began_ns: u64, at_ns: u64| {
+            let mut state = unit_state("app.service", at_ns);
+            state.inactive_exit_ns = Some(began_ns);
+            Event::Unit(Box::new(state))
+        };
+        let rows = rows([
+            state(100 * MS, 200 * MS),
+            send(Sample::new("READY=1").at(S)),
+            send(Sample::new("RELOADING=1").id(2).at(2 * S)),
+            // It crashed, and was started again.
+            state(60 * S, 60 * S + MS),
+            send(Sample::new("READY=1").id(3).at(61 * S)),
+        ]);
+        assert_eq!(value(&rows, 3, "reload"), None);
+        assert_eq!(value(&rows, 3, "startup"), Some(1_000_100_000));
+    }
+
+    #[test]
+    fn a_service_that_was_up_before_anybody_looked_does_not_start() {
+        let mut state = unit_state("app.service", 500 * S);
+        state.inactive_exit_ns = Some(S);
+        state.active_enter_ns = Some(2 * S);
+        let rows = rows([
+            Event::Unit(Box::new(state)),
+            send(Sample::new("READY=1").at(600 * S)),
+        ]);
+        assert_eq!(value(&rows, 1, "startup"), None);
     }
 
     #[test]

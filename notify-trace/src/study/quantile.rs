@@ -255,8 +255,10 @@ impl Search {
                 let at = usize::try_from(self.place - 1).unwrap_or(usize::MAX);
                 if at < values.len() {
                     let (_, value, _) = values.select_nth_unstable(at);
-                    (self.low, self.high) = (*value, *value);
+                    self.low = *value;
                 }
+                // Found, or not the same values as before, which was not promised.
+                self.high = self.low;
             }
             Work::Count { width, counts } => {
                 let mut before = 0;
@@ -272,6 +274,7 @@ impl Search {
                     }
                     before += count;
                 }
+                self.high = self.low;
             }
         }
     }

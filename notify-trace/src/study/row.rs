@@ -34,7 +34,7 @@ pub const SAYS: [(&str, u32); 11] = [
 ];
 
 /// Who sends to whom, without the process ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The sender's unit: the one that the manager who is told would find.
     pub unit: Option<String>,
@@ -147,11 +147,17 @@ impl Change {
     }
 }
 
-/// A verdict.
+/// A verdict, and its repetitions in the same hour; those of another hour are another row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictRow {
-    /// Its number in the session.
+    /// Number of the row in the session.
+    pub row: u64,
+    /// Its number in the session, as `explain` has it.
     pub number: u64,
+    /// How often, the first included.
+    pub times: u64,
+    /// The last time, microseconds since 1970.
+    pub last_us: i64,
     /// Wall time, microseconds since 1970.
     pub at_us: i64,
     /// `CLOCK_MONOTONIC`.
@@ -176,6 +182,17 @@ pub struct VerdictRow {
     pub what: String,
 }
 
+/// A verdict was repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// Which row.
+    pub row: u64,
+    /// How often.
+    pub times: u64,
+    /// The last time, microseconds since 1970.
+    pub last_us: i64,
+}
+
 /// What one or several events add to the rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -189,8 +206,8 @@ pub struct Rows {
     pub changes: Vec<Change>,
     /// New verdicts.
     pub verdicts: Vec<VerdictRow>,
-    /// How often verdicts were repeated, by their number.
-    pub repeats: Vec<(u64, u64)>,
+    /// Repetitions of verdicts whose row was written before.
+    pub repeats: Vec<Repetition>,
     /// Version of the system's manager.
     pub manager_version: Option<String>,
 }
@@ -203,7 +220,10 @@ impl Rows {
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        Self {
+            flows_since: None,
+            ..self.clone()
+        } == Self::default()
     }
 
     /// Adds a change: to its row, if that is near, else to the changes.
@@ -216,6 +236,23 @@ impl Rows {
         }
     }
 
+    /// Adds a repetition: to its verdict's row, or to an earlier repetition, if that waits too.
+    pub fn repeat(&mut self, it: Repetition) {
+        if let Some(row) = self.verdicts.iter_mut().rev().find(|row| row.row == it.row) {
+            row.times += it.times;
+            row.last_us = it.last_us;
+        } else if let Some(earlier) = self
+            .repeats
+            .iter_mut()
+            .find(|earlier| earlier.row == it.row)
+        {
+            earlier.times += it.times;
+            earlier.last_us = it.last_us;
+        } else {
+            self.repeats.push(it);
+        }
+    }
+
     /// Adds what came later.
     pub fn append(&mut self, later: &mut Self) {
         self.flows.append(&mut later.flows);
@@ -225,7 +262,9 @@ impl Rows {
         }
         self.notifications.append(&mut later.notifications);
         self.verdicts.append(&mut later.verdicts);
-        self.repeats.append(&mut later.repeats);
+        for repetition in later.repeats.drain(..) {
+            self.repeat(repetition);
+        }
         if let Some(version) = later.manager_version.take() {
             self.manager_version = Some(version);
         }
@@ -240,7 +279,7 @@ impl Rows {
             + self.changes.len() * size_of::<Change>()
             + self.flows.len() * (size_of::<Flow>() + TEXT)
             + self.verdicts.len() * (size_of::<VerdictRow>() + TEXT)
-            + self.repeats.len() * size_of::<(u64, u64)>()
+            + self.repeats.len() * size_of::<Repetition>()
     }
 }
 

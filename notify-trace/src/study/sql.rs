@@ -11,7 +11,7 @@ use super::{Source, Study};
 pub const PER_CENTS: [u32; 4] = [1, 50, 90, 99];
 
 /// Columns of a sample that say where it is from.
-pub const FROM: &str = "session, host, boot_id, kernel, manager_version, unit, uid, container, runtime, \
+pub const FROM: &str = "session, began_us, host, boot_id, kernel, manager_version, unit, uid, container, runtime, \
                         comm, class, manager";
 
 /// A view for each study's samples and one for its numbers: name and query.
@@ -58,7 +58,7 @@ fn samples(study: Study) -> String {
              at_us - at_us % 60000000"
         ),
         Source::Verdicts => format!(
-            "SELECT {FROM}, at_us, number, kind, certainty, times AS value\nFROM verdicts"
+            "SELECT {FROM}, at_us, last_us, number, kind, certainty, times AS value\nFROM verdicts"
         ),
     }
 }
@@ -69,7 +69,7 @@ fn numbers(study: Study) -> String {
     if matches!(study.source(), Source::Verdicts) {
         return format!(
             "SELECT {keys}, sum(value) AS n, count(DISTINCT unit) AS units,\n    min(at_us) AS first_us, \
-             max(at_us) AS last_us\nFROM {name}_samples\nGROUP BY {keys}"
+             max(last_us) AS last_us\nFROM {name}_samples\nGROUP BY {keys}"
         );
     }
     let quantiles: Vec<String> = PER_CENTS
@@ -82,8 +82,8 @@ fn numbers(study: Study) -> String {
         // Of all senders of a unit together, and of each session for itself.
         Source::Minutes => (
             format!(
-                "(SELECT {keys}, measure, session, at_us, sum(value) AS value\n        FROM {name}_samples GROUP BY \
-                 {keys}, measure, session, at_us) AS minutes"
+                "(SELECT {keys}, measure, host, boot_id, began_us, at_us, sum(value) AS value\n        FROM \
+                 {name}_samples GROUP BY {keys}, measure, host, boot_id, began_us, at_us) AS minutes"
             ),
             "value",
         ),

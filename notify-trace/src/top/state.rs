@@ -116,7 +116,7 @@ impl State {
             }
             // The business of `explain`, and of studies.
             // The business of `explain`, and of studies.
-            Outcome::Relay(_) | Outcome::Measure(_) => {}
+            Outcome::Relay(_) | Outcome::Again(_) | Outcome::Measure(_) => {}
         }
     }
 

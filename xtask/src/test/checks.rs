@@ -76,8 +76,17 @@ pub fn studies(ready: &Ready, binaries: &Path, engines: Engines) -> Result<()> {
     let copy = agent::target_folder()?.join("v1.ntrec");
     fs::copy(&kept, &copy).with_context(|| format!("could not copy {}", kept.display()))?;
     let agent = binaries.join("notify-trace");
-    let compared = studies::compare(&ready.cache, &agent, &copy, engines).context(title)?;
+    let compared = studies::compare(&ready.cache, &agent, &[&copy], engines).context(title)?;
     println!("{compared}");
+    // The same of another host: what belongs to one session must not be added to the other's.
+    let other = agent::target_folder()?.join("v1-other.ntrec");
+    fs::copy(&kept, &other).with_context(|| format!("could not copy {}", kept.display()))?;
+    let rename = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+                  c.execute(\"UPDATE session SET host = 'other'\"); c.commit(); c.close()";
+    command::output(Command::new("python3").args(["-c", rename]).arg(&other))?;
+    let compared =
+        studies::compare(&ready.cache, &agent, &[&copy, &other], engines).context(title)?;
+    println!("two hosts: {compared}");
     eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -208,7 +208,7 @@ impl All<'_> {
             .recording()?
             .context("the guest handed out no recording")?;
         let agent = self.binaries.join("notify-trace");
-        let compared = studies::compare(self.cache, &agent, &recording, self.selection.engines)?;
+        let compared = studies::compare(self.cache, &agent, &[&recording], self.selection.engines)?;
         // Some scenarios alone need not have all.
         let is_whole = self.selection.only.is_none();
         for study in [

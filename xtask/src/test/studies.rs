@@ -56,13 +56,14 @@ impl fmt::Display for Compared {
     }
 }
 
-/// Compares all accounts of a recording.
+/// Compares all accounts of recordings: of one, or of several hosts' together.
 pub fn compare(
     cache: &Cache,
     agent: &Path,
-    recording: &Path,
+    recordings: &[&Path],
     engines: Engines,
 ) -> Result<Compared> {
+    let recording = *recordings.first().context("no recording")?;
     let folder = recording.with_extension("parquet.d");
     if folder.exists() {
         fs::remove_dir_all(&folder)
@@ -71,13 +72,14 @@ pub fn compare(
     command::output(
         Command::new(agent)
             .args(["export", "parquet"])
-            .args([&folder, recording]),
+            .arg(&folder)
+            .args(recordings),
     )?;
     let duckdb = python::with(cache, &["duckdb==2.0.0"])?;
-    let mut accounts = vec![
-        ask(Path::new("python3"), BY_SQLITE, recording, &folder)?,
-        ask(&duckdb, BY_DUCKDB, recording, &folder)?,
-    ];
+    let mut accounts = vec![ask(&duckdb, BY_DUCKDB, recording, &folder)?];
+    if recordings.len() == 1 {
+        accounts.push(ask(Path::new("python3"), BY_SQLITE, recording, &folder)?);
+    }
     if engines == Engines::Fleet {
         let spark = python::with(cache, &["pyspark==4.3.0"])?;
         accounts.push(command::step("asking a Spark cluster", || {
@@ -85,7 +87,7 @@ pub fn compare(
         })?);
     }
     let (_, first) = accounts.first().context("nobody was asked")?;
-    let ours = report(agent, recording, first.keys())?;
+    let ours = report(agent, recordings, first.keys())?;
     let mut compared = Compared::default();
     for (engine, said) in &accounts {
         ensure!(
@@ -126,7 +128,7 @@ fn ask(python: &Path, script: &str, recording: &Path, folder: &Path) -> Result<(
 
 fn report<'a>(
     agent: &Path,
-    recording: &Path,
+    recordings: &[&Path],
     studies: impl Iterator<Item = &'a String>,
 ) -> Result<Said> {
     studies
@@ -134,7 +136,7 @@ fn report<'a>(
             let mut command = Command::new(agent);
             command
                 .args(["report", study])
-                .arg(recording)
+                .args(recordings)
                 .args(["-o", "json"]);
             let text = command::output(&mut command)?;
             let answer: Value = serde_json::from_str(&text).context("report says no JSON")?;

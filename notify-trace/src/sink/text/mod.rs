@@ -405,7 +405,7 @@ impl<W: Write> Sink for Text<W> {
             Outcome::Relay(relay) => (relay.at, outcome::relay(relay), Vec::new()),
             Outcome::Phase(phase) => (phase.at, outcome::phase(phase), Vec::new()),
             Outcome::Repeats(repeats) => (repeats.at, outcome::repeats(*repeats), Vec::new()),
-            Outcome::Measure(_) => return Ok(()),
+            Outcome::Again(_) | Outcome::Measure(_) => return Ok(()),
         };
         let time = self.time(at.time, at.monotonic_ns, &layout)?;
         let indent = layout.time() + GAP.len();

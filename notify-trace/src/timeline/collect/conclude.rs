@@ -17,6 +17,7 @@ impl Open {
             Outcome::Relay(relay) => self.relay(relay, facts),
             Outcome::Phase(phase) => self.phase(phase),
             Outcome::Repeats(repeats) => self.repeats(*repeats),
+            Outcome::Again(again) => self.mark(again.verdict, again.kind, &again.about),
             Outcome::Measure(_) => {}
         }
     }
@@ -30,20 +31,7 @@ impl Open {
         let at = self.at(it.at.monotonic_ns);
         self.lanes[lane].touch(at);
         let is_loss = is_loss(it.kind);
-        for id in &it.about {
-            let Some(home) = self.homes.get(id).copied() else {
-                continue;
-            };
-            self.lanes[home].promote(*id);
-            self.lanes[home].change(*id, |mark| {
-                mark.verdicts.push(it.number);
-                if mark.state != MarkState::Failed && says_it_was_lost(it.kind) {
-                    mark.state = MarkState::Failed;
-                } else if mark.state == MarkState::Ok {
-                    mark.state = MarkState::Warning;
-                }
-            });
-        }
+        self.mark(it.number, it.kind, &it.about);
         if it.kind == Kind::ReloadOpen
             && let Some(from) = it
                 .about
@@ -73,6 +61,24 @@ impl Open {
             repeats: 0,
             last: None,
         });
+    }
+
+    /// Marks the messages that a verdict is about.
+    fn mark(&mut self, number: u64, kind: Kind, about: &[u64]) {
+        for id in about {
+            let Some(home) = self.homes.get(id).copied() else {
+                continue;
+            };
+            self.lanes[home].promote(*id);
+            self.lanes[home].change(*id, |mark| {
+                mark.verdicts.push(number);
+                if mark.state != MarkState::Failed && says_it_was_lost(kind) {
+                    mark.state = MarkState::Failed;
+                } else if mark.state == MarkState::Ok {
+                    mark.state = MarkState::Warning;
+                }
+            });
+        }
     }
 
     fn repeats(&mut self, it: Repeats) {
