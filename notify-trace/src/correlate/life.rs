@@ -2,6 +2,8 @@
 //!
 //! Takes what its manager accepted, in order; gives phases that have ended and what the rules found.
 
+mod end;
+
 use std::collections::VecDeque;
 
 use super::message::{find, number, says};
@@ -77,6 +79,16 @@ struct Begun {
     pid: Option<u32>,
 }
 
+/// A `READY=1` of a start, until the manager says when that began.
+#[derive(Clone, Copy, Debug)]
+struct Untimed {
+    id: u64,
+    dequeued_ns: u64,
+    /// The `READY=1` before: of an earlier start.
+    before_ns: Option<u64>,
+    has_process: bool,
+}
+
 /// A unit's life so far.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -84,6 +96,8 @@ pub(super) struct Life {
     subject: Subject,
     /// When the last accepted `READY=1` was taken.
     ready_ns: Option<u64>,
+    /// A start whose beginning nobody has told yet.
+    untimed: Option<Untimed>,
     reload: Option<Begun>,
     is_open_told: bool,
     last_reload_usec: Option<u64>,
@@ -111,6 +125,7 @@ impl Life {
             name,
             subject,
             ready_ns: None,
+            untimed: None,
             reload: None,
             is_open_told: false,
             last_reload_usec: None,
@@ -310,6 +325,12 @@ impl Life {
                         from_ns.map(|from_ns| apart_ns(from_ns, dequeued_ns)),
                     );
                 }
+                self.untimed = began_ns.is_none().then_some(Untimed {
+                    id: it.id,
+                    dequeued_ns,
+                    before_ns: self.ready_ns,
+                    has_process: process_ns.is_some(),
+                });
                 step.phases.push(Phase {
                     at,
                     phase: PhaseName::Start,
@@ -390,9 +411,42 @@ impl Life {
         }
     }
 
+    /// The manager says, late, when a start began.
+    fn times(&mut self, state: &UnitState, step: &mut Step) {
+        let Some(untimed) = self.untimed else { return };
+        let Untimed {
+            id,
+            dequeued_ns,
+            before_ns,
+            has_process,
+        } = untimed;
+        let is_of_it = |at_ns: &u64| {
+            *at_ns <= dequeued_ns && before_ns.is_none_or(|before_ns| before_ns < *at_ns)
+        };
+        let Some(began_ns) = state.inactive_exit_ns.filter(is_of_it) else {
+            return;
+        };
+        self.untimed = None;
+        // It was up long before it said so, and nobody waited for that.
+        if state
+            .active_enter_ns
+            .is_some_and(|up_ns| began_ns <= up_ns && up_ns.saturating_add(UP_NS) < dequeued_ns)
+        {
+            return;
+        }
+        let took_ns = apart_ns(began_ns, dequeued_ns);
+        step.measure(id, MeasureName::Startup, Some(took_ns));
+        let process_ns = state
+            .main_start_ns
+            .filter(|start_ns| !has_process && is_of_it(start_ns));
+        let took_ns = process_ns.map(|start_ns| apart_ns(start_ns, dequeued_ns));
+        step.measure(id, MeasureName::StartupProcess, took_ns);
+    }
+
     /// What its manager says of it.
     pub(super) fn state(&mut self, state: &UnitState) -> Step {
         let mut step = Step::default();
+        self.times(state, &mut step);
         self.learn(Some(state));
         let began_ns = state.inactive_exit_ns.unwrap_or(0);
         let is_ready = self.ready_ns.is_some_and(|ready_ns| ready_ns >= began_ns);
@@ -508,58 +562,6 @@ impl Life {
             facts: Vec::new(),
         });
         step
-    }
-
-    /// What is only worth a line at the end.
-    pub(super) fn finish(&self, at: Moment) -> Vec<Phase> {
-        let phase = |phase, facts: Vec<String>| Phase {
-            at,
-            phase,
-            subject: self.subject.clone(),
-            about: Vec::new(),
-            took_ns: None,
-            facts,
-        };
-        let mut phases = Vec::new();
-        if self.pings.count > 0 {
-            phases.push(phase(PhaseName::Watchdog, self.watchdog_facts()));
-        }
-        if self.extensions > 0 {
-            let times = words::count(self.extensions, "extension", "extensions");
-            phases.push(phase(PhaseName::Extensions, vec![times]));
-        }
-        if self.fds > 0 {
-            let fds = words::count(self.fds, "file descriptor", "file descriptors");
-            phases.push(phase(PhaseName::FdStore, vec![fds]));
-        }
-        if self.barriers > 0 {
-            let barriers = words::count(self.barriers, "barrier", "barriers");
-            phases.push(phase(PhaseName::Barriers, vec![barriers]));
-        }
-        if !self.statuses.is_empty() {
-            let texts = self.statuses.iter().map(|(_, text)| text.clone());
-            phases.push(phase(PhaseName::Status, texts.collect()));
-        }
-        phases
-    }
-
-    fn watchdog_facts(&self) -> Vec<String> {
-        let mut facts = vec![words::count(self.pings.count, "ping", "pings")];
-        if let (Some(min_ns), Some(max_ns)) = (self.pings.min_ns, self.pings.max_ns) {
-            facts.push(format!(
-                "{} to {} apart",
-                words::duration(min_ns),
-                words::duration(max_ns)
-            ));
-        }
-        if let Some(limit_ns) = self.limit_ns {
-            facts.push(format!("allowed {}", words::duration(limit_ns)));
-            if let Some(max_ns) = self.pings.max_ns {
-                let left = words::duration(limit_ns.saturating_sub(max_ns));
-                facts.push(format!("least margin {left}"));
-            }
-        }
-        facts
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub mod outcome;
 
+mod boottime;
 mod ledger;
 mod life;
 pub(crate) mod message;
@@ -29,6 +30,7 @@ pub use self::subject::of_sending_process as subject_of;
 
 use std::collections::{HashMap, VecDeque};
 
+use self::boottime::Boottime;
 use self::ledger::Ledger;
 use self::life::{Life, Step};
 use self::outcome::Told as ToldBefore;
@@ -66,23 +68,6 @@ fn moment_of(it: &Notification, monotonic_ns: u64) -> Moment {
 /// Its dequeue; of what was never taken, its earliest moment.
 fn end_of(it: &Notification) -> Moment {
     moment_of(it, it.timing.dequeued_ns.unwrap_or(it.monotonic_ns))
-}
-
-/// How far `CLOCK_BOOTTIME` was ahead of `CLOCK_MONOTONIC`, and when.
-#[derive(Clone, Copy, Debug)]
-struct Boottime {
-    at: Moment,
-    ahead_ns: u64,
-}
-
-impl Boottime {
-    /// The same at another moment; unknown if the host may have slept between the two. The wall clock
-    /// tells, which goes on meanwhile; if it was set, that can't be told from a sleep.
-    fn ahead_ns(self, now: Moment) -> Option<u64> {
-        let expected = self.at.moved_to(now.monotonic_ns).time;
-        let apart = now.time.duration_since(expected).abs();
-        (apart.as_secs() < 1).then_some(self.ahead_ns)
-    }
 }
 
 /// A notification that a manager took, until it is known whether it acts on it.
