@@ -195,6 +195,8 @@ fn access(told: &Told<'_>) -> Answer {
         Some(access @ ("main" | "exec")) => match latest.main_pid {
             // It may have been the main process, and be gone.
             None => Answer::Unknown,
+            // Or another one was started since: a restart.
+            Some(_) if is_of_later_main(told, latest) => Answer::Unknown,
             Some(main) => {
                 let whom = if access == "main" {
                     "the main process"
@@ -211,6 +213,14 @@ fn access(told: &Told<'_>) -> Answer {
         },
         _ => Answer::Unknown,
     }
+}
+
+/// Whether the main process that a manager speaks of was started after it took the notification.
+fn is_of_later_main(told: &Told<'_>, state: &UnitState) -> bool {
+    state
+        .main_start_ns
+        .zip(told.notification.timing.dequeued_ns)
+        .is_some_and(|(started_ns, dequeued_ns)| started_ns > dequeued_ns)
 }
 
 /// Whether all that it says is how the sender exited.
@@ -378,6 +388,18 @@ mod tests {
             judge(&it, "app.service", &[before, after]),
             Answer::Accepted
         );
+    }
+
+    #[test]
+    fn a_main_process_that_was_started_since_says_nothing_of_the_one_before() {
+        let it = Sample::new("STOPPING=1")
+            .from("app", 90, "app.service")
+            .build();
+        let restarted = UnitState {
+            main_start_ns: Some(2 * S),
+            ..unit_state("app.service", 3 * S)
+        };
+        assert_eq!(judge(&it, "app.service", &[restarted]), Answer::Unknown);
     }
 
     #[test]
