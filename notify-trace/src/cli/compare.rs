@@ -30,6 +30,9 @@ Examples:
   notify-trace compare a.ntrec,b.ntrec c.ntrec --study reload -o json
       reloads, several files on a side, for a program";
 
+/// Cells of a line that has room for intervals.
+const WIDE: usize = 100;
+
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -186,8 +189,13 @@ fn text(
         for heading in headings(by) {
             table.column(&heading, false);
         }
-        for heading in ["N", "BEFORE", "N", "AFTER", "CHANGE", "INTERVAL"] {
+        // On a narrow terminal the interval is what can be done without: the last column says what of it.
+        let has_interval = columns_of_output().is_none_or(|columns| columns >= WIDE);
+        for heading in ["N", "BEFORE", "N", "AFTER", "CHANGE"] {
             table.column(heading, true);
+        }
+        if has_interval {
+            table.column("INTERVAL", true);
         }
         table.column("", false);
         for line in &result.lines {
@@ -197,19 +205,24 @@ fn text(
             row.push(line.n_after.to_string());
             row.push(amount(study, line.after));
             row.push(signed(study, line.change()));
-            row.push(line.interval.map_or_else(String::new, |it| {
-                format!("{} … {}", signed(study, it.low), signed(study, it.high))
-            }));
+            if has_interval {
+                row.push(line.interval.map_or_else(String::new, |it| {
+                    format!("{} … {}", signed(study, it.low), signed(study, it.high))
+                }));
+            }
             row.push(conclusion(line, measure));
             table.rows.push(row);
         }
         table.write(out, columns_of_output())?;
-        writeln!(
-            out,
-            "\nMedians; intervals of their difference by the bootstrap. What is said to differ does so by a rank \
+        writeln!(out)?;
+        let note = format!(
+            "Medians; intervals of their difference by the bootstrap. What is said to differ does so by a rank \
              test, too, all of it together with {} % confidence.",
             args.confidence * 100.0
-        )?;
+        );
+        for line in words::wrap(&note, columns_of_output().unwrap_or(100).max(20)) {
+            writeln!(out, "{line}")?;
+        }
     }
     for (name, only) in [
         ("Only before", &result.only_before),

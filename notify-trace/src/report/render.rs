@@ -119,7 +119,8 @@ impl Report {
         }
         table.write(out, style.columns)?;
         if style.with_histogram {
-            for (line, summary) in &lines {
+            // One value has no distribution.
+            for (line, summary) in lines.iter().filter(|(_, summary)| summary.n > 1) {
                 writeln!(out, "\n{}:", self.key(line).join("  "))?;
                 for bar in draw(&summary.buckets, &value) {
                     writeln!(out, "  {bar}")?;
@@ -321,11 +322,22 @@ pub fn amount(study: Study, value: i64) -> String {
     if matches!(study.source(), Source::Minutes) {
         return value.to_string();
     }
-    let words = words::duration(value.unsigned_abs());
+    let words = short(value.unsigned_abs());
     if value < 0 {
         format!("-{words}")
     } else {
         words
+    }
+}
+
+/// A time in few cells: `1.4 ms`, `59.9 s`, `1m59s`, `2h03m`, `3d04h`.
+fn short(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    match seconds {
+        0..60 => words::duration(ns),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 
@@ -376,5 +388,28 @@ fn absence(study: Study) -> &'static str {
         Study::Status => "no STATUS= that another one followed",
         Study::Rate => "no notification",
         Study::Failed => "no verdict",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_take_few_cells() {
+        const S: i64 = 1_000_000_000;
+        let of = |value| amount(Study::Startup, value);
+        assert_eq!(of(1_400_000), "1.4 ms");
+        assert_eq!(of(119 * S), "1m59s");
+        assert_eq!(of(-7_380 * S), "-2h03m");
+        assert_eq!(of(4 * 86_400 * S), "4d00h");
+        assert_eq!(amount(Study::Rate, 12), "12");
+    }
+
+    #[test]
+    fn csv_quotes_what_has_to_be_quoted_and_no_name_acts_on_a_terminal() {
+        assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(quoted(r"dev-disk\x2d1.device"), r"dev-disk\x2d1.device");
+        assert_eq!(quoted("\u{1b}[2J\u{202e}"), "\\u{1b}[2J\\u{202e}");
     }
 }
