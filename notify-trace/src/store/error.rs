@@ -39,6 +39,15 @@ pub enum StoreError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// Its end is missing.
+    CutOff {
+        /// Which.
+        path: PathBuf,
+        /// So many bytes are there.
+        bytes: u64,
+        /// So many there were.
+        whole_bytes: u64,
+    },
     /// Somebody records to it, or makes its rows anew.
     Busy {
         /// Which.
@@ -106,6 +115,19 @@ impl fmt::Display for StoreError {
                     _ => Ok(()),
                 }
             }
+            Self::CutOff {
+                path,
+                bytes,
+                whole_bytes,
+            } => {
+                let path = escape::path(path);
+                write!(
+                    f,
+                    "the recording {path} is cut off: {bytes} of {whole_bytes} bytes are there. What is left \
+                     can be read of a copy that is as long as it was: cp {path} COPY; truncate -s \
+                     {whole_bytes} COPY"
+                )
+            }
             Self::Busy { path } => write!(
                 f,
                 "the recording {} is in use by another notify-trace, which records to it or makes its rows \
@@ -132,7 +154,10 @@ impl std::error::Error for StoreError {
             Self::Sqlite { source, .. } => Some(source),
             Self::Unstored { source, .. } => Some(source),
             Self::Unreadable { source, .. } => Some(source),
-            Self::NotARecording { .. } | Self::TooNew { .. } | Self::Busy { .. } => None,
+            Self::NotARecording { .. }
+            | Self::TooNew { .. }
+            | Self::CutOff { .. }
+            | Self::Busy { .. } => None,
         }
     }
 }

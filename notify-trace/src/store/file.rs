@@ -1,7 +1,7 @@
 //! The file of a recording: opened or made, written in transactions, kept within its limits.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -327,12 +327,35 @@ pub(super) fn is_empty(connection: &Connection, path: &Path) -> Result<bool, Sto
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
             Err(StoreError::NotARecording { path })
         }
-        Err(source) => Err(StoreError::Sqlite {
-            path,
-            what: "read what is",
-            source,
+        Err(source) => Err(match cut_off(&path) {
+            Some((bytes, whole_bytes)) => StoreError::CutOff {
+                path,
+                bytes,
+                whole_bytes,
+            },
+            None => StoreError::Sqlite {
+                path,
+                what: "read what is",
+                source,
+            },
         }),
     }
+}
+
+/// How many bytes a file has, and how many it had, if its end is missing: its header says how many pages
+/// of which size there are (the file format of SQLite, 1.3).
+fn cut_off(path: &Path) -> Option<(u64, u64)> {
+    let mut header = [0; 32];
+    let mut file = File::open(path).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    let bytes = file.metadata().ok()?.len();
+    let whole_bytes = page_bytes * u64::from(pages);
+    (bytes < whole_bytes).then_some((bytes, whole_bytes))
 }
 
 /// The version of a recording; `None`: the file is empty.

@@ -203,8 +203,18 @@ fn a_damaged_file_is_named_and_nothing_is_invented() {
     record(&folder.file(), events.clone());
     let whole = std::fs::read(folder.file()).expect("there");
     let cut = folder.0.join("cut.ntrec");
+    let mut most = 0;
     for part in 1..16 {
         std::fs::write(&cut, &whole[..whole.len() * part / 16]).expect("room");
+        let error = Reader::open(&cut).expect_err("its end is missing");
+        let StoreError::CutOff { whole_bytes, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(whole_bytes, whole.len() as u64);
+        // As the error says.
+        let file = std::fs::OpenOptions::new().write(true).open(&cut);
+        file.and_then(|file| file.set_len(whole_bytes))
+            .expect("room");
         let Ok(reader) = Reader::open(&cut) else {
             continue;
         };
@@ -219,8 +229,14 @@ fn a_damaged_file_is_named_and_nothing_is_invented() {
             });
             assert_eq!(read, events[..read.len()], "a prefix");
             assert!(result.is_err(), "{part} of 16");
+            most = most.max(read.len());
         }
     }
+    assert!(
+        most > events.len() / 2,
+        "{most} of {} are left",
+        events.len()
+    );
 }
 
 #[test]
