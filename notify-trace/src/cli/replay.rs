@@ -210,6 +210,9 @@ impl Source {
             Self::Lines(mut lines) => return step(&mut lines, None),
             Self::Store(reader) => reader,
         };
+        if let Some(missing) = reader.missing() {
+            eprintln!("notify-trace: {missing}");
+        }
         let rows = reader.sessions()?;
         let of = rows.len();
         for (index, row) in rows.into_iter().enumerate() {

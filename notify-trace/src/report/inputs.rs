@@ -99,6 +99,7 @@ impl Inputs {
         let mut missing = Vec::new();
         for input in &self.0 {
             let name = escape::path(&input.path).to_string();
+            missing.extend(input.reader.missing());
             let mut ids: Vec<&i64> = input.sessions.keys().collect();
             ids.sort();
             for id in ids {

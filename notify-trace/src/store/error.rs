@@ -120,12 +120,11 @@ impl fmt::Display for StoreError {
                 bytes,
                 whole_bytes,
             } => {
-                let path = escape::path(path);
                 write!(
                     f,
-                    "the recording {path} is cut off: {bytes} of {whole_bytes} bytes are there. What is left \
-                     can be read of a copy that is as long as it was: cp {path} COPY; truncate -s \
-                     {whole_bytes} COPY"
+                    "the recording {} is cut off: {bytes} of {whole_bytes} bytes are there, and nothing of it \
+                     can be read, or what is left only by show, explain and report",
+                    escape::path(path)
                 )
             }
             Self::Busy { path } => write!(

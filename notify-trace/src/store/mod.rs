@@ -16,6 +16,7 @@ mod file;
 mod queue;
 mod reader;
 mod rows;
+mod salvage;
 mod samples;
 mod sink;
 #[cfg(test)]

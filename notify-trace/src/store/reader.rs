@@ -10,6 +10,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use super::block::decompressed;
 use super::error::StoreError;
 use super::file::is_empty;
+use super::salvage;
+use crate::escape;
 
 /// How each SQLite file begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -67,6 +69,8 @@ pub struct SessionRow {
 pub struct Reader {
     path: PathBuf,
     connection: Connection,
+    /// Its end is missing: how many bytes are there, and how many there were.
+    gap: Option<(u64, u64)>,
 }
 
 impl Reader {
@@ -75,22 +79,65 @@ impl Reader {
     /// # Errors
     /// If it can't be read, is something else, or is of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Sqlite {
-            path: path.to_owned(),
-            what: "read what is",
-            source,
-        };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        if is_empty(&connection, path)? {
-            return Err(StoreError::NotARecording {
+        let connection = Connection::open_with_flags(path, flags);
+        match connection.map(|connection| (is_empty(&connection, path), connection)) {
+            Ok((Ok(false), connection)) => Ok(Self {
                 path: path.to_owned(),
-            });
+                connection,
+                gap: None,
+            }),
+            Ok((Ok(true), _)) => Err(StoreError::NotARecording {
+                path: path.to_owned(),
+            }),
+            Ok((
+                Err(StoreError::CutOff {
+                    path,
+                    bytes,
+                    whole_bytes,
+                }),
+                _,
+            )) => salvage::open(&path, whole_bytes)
+                .filter(|connection| matches!(is_empty(connection, &path), Ok(false)))
+                .map(|connection| Self {
+                    path: path.clone(),
+                    connection,
+                    gap: Some((bytes, whole_bytes)),
+                })
+                .ok_or(StoreError::CutOff {
+                    path,
+                    bytes,
+                    whole_bytes,
+                }),
+            Ok((Err(error), _)) => Err(error),
+            Err(source) => Err(StoreError::Sqlite {
+                path: path.to_owned(),
+                what: "read what is",
+                source,
+            }),
         }
-        Ok(Self {
-            path: path.to_owned(),
-            connection,
-        })
+    }
+
+    /// What is missing of the file itself, a sentence.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let (bytes, whole_bytes) = self.gap?;
+        Some(format!(
+            "{}: the file is cut off: {bytes} of {whole_bytes} bytes are there; what stood behind the first gap \
+             is missing",
+            escape::path(&self.path)
+        ))
+    }
+
+    /// The next row; of a file that is cut off, what can't be read is its end.
+    pub(super) fn next<'r>(
+        &self,
+        rows: &'r mut rusqlite::Rows<'_>,
+    ) -> rusqlite::Result<Option<&'r rusqlite::Row<'r>>> {
+        match rows.next() {
+            Err(error) if self.gap.is_some() && salvage::is_gap(&error) => Ok(None),
+            row => row,
+        }
     }
 
     /// From now on it is read as it is now, whatever is recorded or deleted meanwhile.
@@ -166,6 +213,7 @@ impl Reader {
         first.push(b'\n');
         BufReader::new(Lines {
             connection: &self.connection,
+            is_cut_off: self.gap.is_some(),
             session: session.id,
             block: 0,
             lines: first,
@@ -177,6 +225,8 @@ impl Reader {
 /// The lines of a session.
 struct Lines<'a> {
     connection: &'a Connection,
+    /// What can't be read is the end.
+    is_cut_off: bool,
     session: i64,
     /// The block that was read last.
     block: i64,
@@ -187,7 +237,7 @@ struct Lines<'a> {
 impl Lines<'_> {
     /// The next block, if there is one.
     fn next(&mut self) -> io::Result<bool> {
-        let row: Option<(i64, i64, Vec<u8>)> = self
+        let row: rusqlite::Result<Option<(i64, i64, Vec<u8>)>> = self
             .connection
             .prepare_cached(
                 "SELECT id, bytes, data FROM block WHERE session = ?1 AND id > ?2 \
@@ -199,13 +249,19 @@ impl Lines<'_> {
                         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                     })
                     .optional()
-            })
-            .map_err(|error| damaged(self.block, error))?;
+            });
+        let row = match row {
+            Err(error) if self.is_cut_off && salvage::is_gap(&error) => None,
+            row => row.map_err(|error| damaged(self.block, error))?,
+        };
         let Some((id, bytes, data)) = row else {
             return Ok(false);
         };
         let bytes = usize::try_from(bytes).unwrap_or(0);
-        self.lines = decompressed(&data, bytes).map_err(|error| damaged(id, error))?;
+        self.lines = match decompressed(&data, bytes) {
+            Err(_) if self.is_cut_off => return Ok(false),
+            lines => lines.map_err(|error| damaged(id, error))?,
+        };
         self.at = 0;
         self.block = id;
         Ok(true)

@@ -98,7 +98,7 @@ impl Reader {
                 "SELECT id, unit, uid, container, runtime, comm, class, manager FROM flow",
             )?;
             let mut rows = query.query([])?;
-            while let Some(row) = rows.next()? {
+            while let Some(row) = self.next(&mut rows)? {
                 let flow = flow(row, 1)?;
                 let next = flows.distinct.len();
                 let number = *numbers.entry(flow).or_insert_with_key(|flow| {
@@ -135,7 +135,7 @@ impl Reader {
         self.tried("read the notifications", || {
             let mut query = self.connection().prepare(&query)?;
             let mut rows = query.query(params![span.since_us, span.until_us])?;
-            while let Some(row) = rows.next()? {
+            while let Some(row) = self.next(&mut rows)? {
                 let mut values = [None; MOST_COLUMNS];
                 for (at, value) in values.iter_mut().enumerate().take(columns.len()) {
                     *value = row.get(4 + at)?;
@@ -172,7 +172,7 @@ impl Reader {
             let mut query = self.connection().prepare(query)?;
             let mut rows = query.query([])?;
             let mut cells = vec![Cell::Absent; columns];
-            while let Some(row) = rows.next()? {
+            while let Some(row) = self.next(&mut rows)? {
                 for (at, cell) in cells.iter_mut().enumerate() {
                     *cell = match row.get_ref(at)? {
                         ValueRef::Integer(number) => Cell::Number(number),
@@ -201,7 +201,7 @@ impl Reader {
                  FROM notification WHERE at_us >= ?1 AND at_us < ?2 GROUP BY 1, 2, 3 ORDER BY 1, 2",
             )?;
             let mut rows = query.query(params![span.since_us, span.until_us])?;
-            while let Some(row) = rows.next()? {
+            while let Some(row) = self.next(&mut rows)? {
                 take(Minute {
                     session: row.get(0)?,
                     at_us: row.get(1)?,
@@ -219,24 +219,25 @@ impl Reader {
     /// If they can't be read.
     pub fn verdicts(&self, span: Span) -> Result<Vec<Verdict>, StoreError> {
         self.tried("read the verdicts", || {
-            self.connection()
-                .prepare(
-                    "SELECT session, at_us, last_us, kind, certainty, times, unit, uid, container, runtime, comm, \
-                     coalesce(class, ''), coalesce(manager, '') FROM verdicts \
-                     WHERE at_us >= ?1 AND at_us < ?2 ORDER BY at_us",
-                )?
-                .query_map(params![span.since_us, span.until_us], |row| {
-                    Ok(Verdict {
-                        session: row.get(0)?,
-                        at_us: row.get(1)?,
-                        last_us: row.get(2)?,
-                        kind: row.get(3)?,
-                        certainty: row.get(4)?,
-                        times: row.get(5)?,
-                        flow: flow(row, 6)?,
-                    })
-                })?
-                .collect()
+            let mut query = self.connection().prepare(
+                "SELECT session, at_us, last_us, kind, certainty, times, unit, uid, container, runtime, \
+                 comm, coalesce(class, ''), coalesce(manager, '') FROM verdicts \
+                 WHERE at_us >= ?1 AND at_us < ?2 ORDER BY at_us",
+            )?;
+            let mut rows = query.query(params![span.since_us, span.until_us])?;
+            let mut verdicts = Vec::new();
+            while let Some(row) = self.next(&mut rows)? {
+                verdicts.push(Verdict {
+                    session: row.get(0)?,
+                    at_us: row.get(1)?,
+                    last_us: row.get(2)?,
+                    kind: row.get(3)?,
+                    certainty: row.get(4)?,
+                    times: row.get(5)?,
+                    flow: flow(row, 6)?,
+                });
+            }
+            Ok(verdicts)
         })
     }
 }
