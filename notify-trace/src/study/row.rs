@@ -220,10 +220,21 @@ impl Rows {
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        Self {
-            flows_since: None,
-            ..self.clone()
-        } == Self::default()
+        let Self {
+            flows,
+            flows_since: _,
+            notifications,
+            changes,
+            verdicts,
+            repeats,
+            manager_version,
+        } = self;
+        flows.is_empty()
+            && notifications.is_empty()
+            && changes.is_empty()
+            && verdicts.is_empty()
+            && repeats.is_empty()
+            && manager_version.is_none()
     }
 
     /// Adds a change: to its row, if that is near, else to the changes.
