@@ -118,7 +118,7 @@ fn live(args: &TopArgs, frame: Frame) -> Result<Exit> {
         count(picture.rows.len() as u64, "unit", "units"),
         totals.failed,
         count(totals.verdicts, "verdict", "verdicts"),
-        totals.lost_in_all()
+        totals.losses.in_all()
     );
     Ok(exit(&args.capture, &report))
 }

@@ -47,7 +47,13 @@ pub struct Losses {
 impl Losses {
     /// Whether anything was lost at all.
     #[must_use]
-    pub fn any(&self) -> bool {
+    pub const fn any(&self) -> bool {
+        self.in_all() > 0
+    }
+
+    /// How much was lost. Skipped program runs are no loss by themselves.
+    #[must_use]
+    pub const fn in_all(&self) -> u64 {
         let Self {
             ring_full,
             no_ring,
@@ -69,7 +75,6 @@ impl Losses {
             + undecided
             + undecodable
             + join_evicted
-            > 0
     }
 }
 

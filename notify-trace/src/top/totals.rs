@@ -77,32 +77,6 @@ impl Totals {
             *all.programs_skipped.get_or_insert(0) += skipped;
         }
     }
-
-    /// How much was lost. Skipped program runs are no loss by themselves.
-    #[must_use]
-    pub const fn lost_in_all(&self) -> u64 {
-        let Losses {
-            ring_full,
-            no_ring,
-            calls_full,
-            queued_full,
-            unreadable,
-            returns_missed,
-            undecided,
-            programs_skipped: _,
-            undecodable,
-            join_evicted,
-        } = self.losses;
-        ring_full
-            + no_ring
-            + calls_full
-            + queued_full
-            + unreadable
-            + returns_missed
-            + undecided
-            + undecodable
-            + join_evicted
-    }
 }
 
 #[cfg(test)]
@@ -120,7 +94,7 @@ mod tests {
         };
         totals.lost(&lost);
         totals.lost(&lost);
-        assert_eq!(totals.lost_in_all(), 6);
+        assert_eq!(totals.losses.in_all(), 6);
         assert_eq!(totals.losses.programs_skipped, Some(18));
     }
 

@@ -19,7 +19,7 @@ const RATE_SECONDS: u64 = 10;
 /// How many lines it has.
 #[must_use]
 pub fn lines(picture: &Picture) -> u16 {
-    if picture.totals.lost_in_all() > 0 {
+    if picture.totals.losses.in_all() > 0 {
         3
     } else {
         2
@@ -122,7 +122,7 @@ fn counts(picture: &Picture, theme: Theme) -> Line<'static> {
     ];
     parts.push(Span::raw("  "));
     // Before what may be cut off.
-    parts.push(match totals.lost_in_all() {
+    parts.push(match totals.losses.in_all() {
         0 => Span::styled("0 lost", theme.style(Role::Good)),
         lost => Span::styled(format!(" {lost} LOST "), theme.style(Role::Alarm)),
     });

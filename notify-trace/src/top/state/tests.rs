@@ -259,7 +259,7 @@ fn losses_are_counted() {
     };
     let time = "2026-11-24T12:00:00Z".parse().expect("a time");
     state.event(&Event::Loss(Loss { time, losses }));
-    assert_eq!(state.picture(None).totals.lost_in_all(), 3);
+    assert_eq!(state.picture(None).totals.losses.in_all(), 3);
 }
 
 #[test]
