@@ -87,6 +87,27 @@ fn write_escaped(character: char, f: &mut Formatter<'_>) -> fmt::Result {
     }
 }
 
+/// A name or a sentence that may be anybody's, with what is dangerous in it by its number
+/// (`\u{1b}`). Unlike [`escape`], for text that is no value: its backslashes stay as they are.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    harmless_but(text, |_| false)
+}
+
+/// Like [`harmless`]; `may_stay`: characters that the format around it takes care of.
+#[must_use]
+pub fn harmless_but(text: &str, may_stay: impl Fn(char) -> bool) -> String {
+    text.chars()
+        .map(|it| {
+            if is_dangerous(it) && !may_stay(it) {
+                format!("\\u{{{:x}}}", u32::from(it))
+            } else {
+                it.to_string()
+            }
+        })
+        .collect()
+}
+
 /// Whether a character must not reach a terminal as it is: a control, or one that is deceptive.
 #[must_use]
 pub fn is_dangerous(character: char) -> bool {

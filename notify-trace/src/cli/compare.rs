@@ -14,7 +14,7 @@ use super::report::{Form, print};
 use super::selection::SelectionArgs;
 use crate::escape;
 use crate::report::compare::{Comparison, FEWEST, Line, Question, Shown, compare};
-use crate::report::render::{amount, cells, csv_cell};
+use crate::report::render::{amount, cells, csv_cell, headings, key_object};
 use crate::report::table::Table;
 use crate::report::{By, Inputs};
 use crate::study::{Source, Study};
@@ -115,11 +115,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
                 )
             })?,
     };
-    let by = if args.by.is_empty() {
-        vec![By::of(args.study)]
-    } else {
-        args.by.clone()
-    };
+    let by = By::chosen(&args.by, args.study);
     let (before, after) = (side(&args.before)?, side(&args.after)?);
     let question = Question {
         column,
@@ -270,16 +266,6 @@ fn conclusion(line: &Line, measure: &str) -> String {
     }
 }
 
-fn headings(by: &[By]) -> Vec<String> {
-    by.iter()
-        .flat_map(|by| match by {
-            By::Unit => vec!["UNIT".to_owned()],
-            By::Cause => vec!["CAUSE".to_owned(), "CERTAINTY".to_owned()],
-            by => vec![by.name().to_uppercase()],
-        })
-        .collect()
-}
-
 fn fields(line: &Line) -> Vec<(&'static str, Json)> {
     vec![
         ("n_before", json!(line.n_before)),
@@ -300,16 +286,8 @@ fn json_document(
     measure: &str,
     by: &[By],
 ) -> io::Result<()> {
-    let names: Vec<&str> = by.iter().flat_map(|by| by.columns()).copied().collect();
-    let keyed = |key: &[crate::report::Value]| {
-        let mut object = serde_json::Map::new();
-        for (name, value) in names.iter().zip(key) {
-            object.insert((*name).to_owned(), json!(value));
-        }
-        object
-    };
     let row = |line: &Line| {
-        let mut object = keyed(&line.key);
+        let mut object = key_object(by, &line.key);
         for (name, value) in fields(line) {
             object.insert(name.to_owned(), value);
         }
@@ -317,7 +295,7 @@ fn json_document(
     };
     let only = |list: &[(Vec<crate::report::Value>, usize)]| {
         let of = |(key, n): &(Vec<crate::report::Value>, usize)| {
-            let mut object = keyed(key);
+            let mut object = key_object(by, key);
             object.insert("n".to_owned(), json!(n));
             Json::Object(object)
         };

@@ -95,11 +95,7 @@ impl ValueEnum for By {
 /// If a recording can't be read or the output can't be written.
 pub fn run(args: &ReportArgs) -> Result<Exit> {
     let inputs = Inputs::open(&args.files)?;
-    let by = if args.by.is_empty() {
-        vec![By::of(args.study)]
-    } else {
-        args.by.clone()
-    };
+    let by = By::chosen(&args.by, args.study);
     let selection = args.selection.selection();
     let zone = TimeZone::system();
     let mut progress = Progress::new("reading", inputs.events());

@@ -35,9 +35,7 @@ pub enum Failure {
         found: usize,
         /// How many were wanted.
         wanted: usize,
-        /// From when on they were waited for, after the beginning.
-        since_ns: u64,
-        /// One that came too late: how long after that.
+        /// One that came too late: how long after they began to be waited for.
         late_ns: Option<u64>,
     },
     /// More came than were allowed.
@@ -100,7 +98,6 @@ pub fn judge(expectation: &Expectation, heard: &Heard, is_end: bool) -> Standing
                 step: number,
                 found: in_time,
                 wanted: step.least,
-                since_ns: since_ns.saturating_sub(began_ns),
                 late_ns: times.get(in_time).map(|(at_ns, _)| at_ns - since_ns),
             });
         }

@@ -8,7 +8,7 @@ use super::grammar::{Expectation, Step};
 use super::heard::{Heard, Message};
 use super::judge::{Failure, Standing, is_from};
 use crate::correlate::outcome::Certainty;
-use crate::escape::is_dangerous;
+use crate::escape::harmless;
 use crate::event::DeliveryState;
 use crate::words;
 
@@ -116,7 +116,6 @@ fn why(expectation: &Expectation, failure: &Failure) -> String {
             step,
             found,
             wanted,
-            since_ns: _,
             late_ns,
         } => {
             let late = late_ns.map_or_else(String::new, |ns| {
@@ -180,16 +179,6 @@ fn nobody(out: &mut dyn Write, step: &Step, heard: &Heard) -> io::Result<()> {
         "    others that sent something: {}{more}",
         others.join(", ")
     )
-}
-
-/// A name or a sentence of a recording, which may be anybody's.
-fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|it| match it {
-            it if is_dangerous(it) => format!("\\u{{{:x}}}", u32::from(it)),
-            it => it.to_string(),
-        })
-        .collect()
 }
 
 fn fate(it: &Message) -> String {

@@ -131,6 +131,16 @@ impl By {
         }
     }
 
+    /// What was asked for, or else a study's own.
+    #[must_use]
+    pub fn chosen(asked: &[Self], study: Study) -> Vec<Self> {
+        if asked.is_empty() {
+            vec![Self::of(study)]
+        } else {
+            asked.to_vec()
+        }
+    }
+
     /// Names of its columns, as the views have them where they have them.
     #[must_use]
     pub const fn columns(self) -> &'static [&'static str] {

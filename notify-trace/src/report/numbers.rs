@@ -8,7 +8,7 @@ use super::by::{About, By, Value};
 use super::inputs::{Input, Inputs, Selection};
 use super::{Causes, Line, Numbers, Report};
 use crate::store::{Minute, StoreError};
-use crate::study::quantile::summarise;
+use crate::study::quantile::{Summary, summarise};
 use crate::study::{Source, Study};
 
 /// Called with how many rows were read so far, in all passes.
@@ -50,22 +50,33 @@ pub fn values(
     groups: &mut Groups<'_>,
     take: &mut dyn FnMut(usize, i64),
 ) -> Result<(), StoreError> {
+    each_time(inputs, &[column], groups, &mut |group, values| {
+        if let (Some(group), Some(value)) = (group, values[0]) {
+            take(group, value);
+        }
+    })
+}
+
+/// Reads columns of all rows; a row that isn't taken has no group.
+fn each_time(
+    inputs: &Inputs,
+    columns: &[&str],
+    groups: &mut Groups<'_>,
+    take: &mut impl FnMut(Option<usize>, &[Option<i64>]),
+) -> Result<(), StoreError> {
     for (number, input) in inputs.0.iter().enumerate() {
-        input
-            .reader
-            .times(&[column], groups.selection.span, &mut |row| {
-                let group = groups.of(
-                    number,
-                    input,
-                    row.session,
-                    row.flow,
-                    row.at_us,
-                    row.told_class,
-                );
-                if let (Some(group), Some(value)) = (group, row.values[0]) {
-                    take(group, value);
-                }
-            })?;
+        let span = groups.selection.span;
+        input.reader.times(columns, span, &mut |row| {
+            let group = groups.of(
+                number,
+                input,
+                row.session,
+                row.flow,
+                row.at_us,
+                row.told_class,
+            );
+            take(group, &row.values);
+        })?;
     }
     Ok(())
 }
@@ -77,41 +88,39 @@ fn times(
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Line>, StoreError> {
     let columns: Vec<&str> = measures.iter().map(|(_, column)| *column).collect();
+    let names: Vec<&'static str> = measures.iter().map(|(name, _)| *name).collect();
     let mut rows = 0;
     let summaries = summarise(&mut |take| {
-        for (number, input) in inputs.0.iter().enumerate() {
-            let span = groups.selection.span;
-            input.reader.times(&columns, span, &mut |row| {
-                rows += 1;
-                progress(rows);
-                let group = groups.of(
-                    number,
-                    input,
-                    row.session,
-                    row.flow,
-                    row.at_us,
-                    row.told_class,
-                );
-                let Some(group) = group else { return };
-                for (at, value) in row.values.iter().enumerate() {
-                    if let Some(value) = value {
-                        take(group * measures.len() + at, *value);
-                    }
+        each_time(inputs, &columns, groups, &mut |group, values| {
+            rows += 1;
+            progress(rows);
+            let Some(group) = group else { return };
+            for (at, value) in values.iter().enumerate() {
+                if let Some(value) = value {
+                    take(group * measures.len() + at, *value);
                 }
-            })?;
-        }
-        Ok::<(), StoreError>(())
+            }
+        })
     })?;
+    Ok(lines(summaries, groups, &names))
+}
+
+/// Lines of the summaries of all measures of the first group, the second one and so on.
+fn lines(
+    summaries: Vec<Option<Summary>>,
+    groups: &Groups<'_>,
+    measures: &[&'static str],
+) -> Vec<Line> {
     let of = |(at, summary): (usize, Option<_>)| {
         Some(Line {
             key: groups.keys[at / measures.len()].clone(),
             numbers: Numbers::Times {
-                measure: measures[at % measures.len()].0,
+                measure: measures[at % measures.len()],
                 summary: summary?,
             },
         })
     };
-    Ok(summaries.into_iter().enumerate().filter_map(of).collect())
+    summaries.into_iter().enumerate().filter_map(of).collect()
 }
 
 /// Counts of all flows of a group in the same minute of the same session belong together.
@@ -141,16 +150,7 @@ fn minutes(
         }
         Ok::<(), StoreError>(())
     })?;
-    let of = |(group, summary): (usize, Option<_>)| {
-        Some(Line {
-            key: groups.keys[group].clone(),
-            numbers: Numbers::Times {
-                measure: "per_minute",
-                summary: summary?,
-            },
-        })
-    };
-    Ok(summaries.into_iter().enumerate().filter_map(of).collect())
+    Ok(lines(summaries, groups, &["per_minute"]))
 }
 
 fn verdicts(inputs: &Inputs, groups: &mut Groups<'_>) -> Result<Vec<Line>, StoreError> {

@@ -10,7 +10,7 @@ use super::by::{By, Value};
 use super::histogram::draw;
 use super::table::Table;
 use super::{Line, Numbers, Report};
-use crate::escape::{escape_field, is_dangerous};
+use crate::escape::{escape_field, harmless_but};
 use crate::study::sql::PER_CENTS;
 use crate::study::{Source, Study};
 use crate::words;
@@ -166,16 +166,8 @@ impl Report {
     /// A table with the columns that tell groups apart.
     fn keyed(&self) -> Table {
         let mut table = Table::default();
-        for by in &self.by {
-            match by {
-                // In one: unit (user 1000).
-                By::Unit => table.column("UNIT", false),
-                By::Cause => {
-                    table.column("CAUSE", false);
-                    table.column("CERTAINTY", false);
-                }
-                by => table.column(&by.name().to_uppercase(), false),
-            }
+        for heading in headings(&self.by) {
+            table.column(&heading, false);
         }
         table
     }
@@ -201,12 +193,7 @@ impl Report {
     }
 
     fn object(&self, line: &Line) -> Json {
-        let mut object = Map::new();
-        let names = self.by.iter().flat_map(|by| by.columns());
-        for (name, value) in names.zip(&line.key) {
-            let value = serde_json::to_value(value).unwrap_or(Json::Null);
-            object.insert((*name).to_owned(), value);
-        }
+        let mut object = key_object(&self.by, &line.key);
         for (name, value) in numbers(line) {
             object.insert(name, value);
         }
@@ -233,6 +220,27 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Headings of the columns that tell groups apart, as [`cells`] fills them.
+pub(crate) fn headings(by: &[By]) -> Vec<String> {
+    by.iter()
+        .flat_map(|by| match by {
+            // In one: unit (user 1000).
+            By::Unit => vec!["UNIT".to_owned()],
+            By::Cause => vec!["CAUSE".to_owned(), "CERTAINTY".to_owned()],
+            by => vec![by.name().to_uppercase()],
+        })
+        .collect()
+}
+
+/// The columns that tell a group apart, by their names.
+pub(crate) fn key_object(by: &[By], key: &[Value]) -> Map<String, Json> {
+    let names = by.iter().flat_map(|by| by.columns());
+    names
+        .zip(key)
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect()
 }
 
 /// The numbers of a line with their names, as the views have them.
@@ -293,14 +301,7 @@ pub fn csv_cell(value: &Json) -> String {
 
 fn quoted(text: &str) -> String {
     // Names may be of a recording of anybody; CSV is looked at on terminals, too.
-    let text: String = text
-        .chars()
-        .map(|it| match it {
-            '\n' | '\r' => it.to_string(),
-            it if is_dangerous(it) => format!("\\u{{{:x}}}", u32::from(it)),
-            it => it.to_string(),
-        })
-        .collect();
+    let text = harmless_but(text, |it| matches!(it, '\n' | '\r'));
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
