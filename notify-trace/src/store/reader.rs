@@ -80,42 +80,40 @@ impl Reader {
     /// If it can't be read, is something else, or is of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags);
-        match connection.map(|connection| (is_empty(&connection, path), connection)) {
-            Ok((Ok(false), connection)) => Ok(Self {
-                path: path.to_owned(),
-                connection,
-                gap: None,
-            }),
-            Ok((Ok(true), _)) => Err(StoreError::NotARecording {
-                path: path.to_owned(),
-            }),
-            Ok((
-                Err(StoreError::CutOff {
-                    path,
-                    bytes,
-                    whole_bytes,
-                }),
-                _,
-            )) => salvage::open(&path, whole_bytes)
-                .filter(|connection| matches!(is_empty(connection, &path), Ok(false)))
-                .map(|connection| Self {
-                    path: path.clone(),
-                    connection,
-                    gap: Some((bytes, whole_bytes)),
-                })
-                .ok_or(StoreError::CutOff {
-                    path,
-                    bytes,
-                    whole_bytes,
-                }),
-            Ok((Err(error), _)) => Err(error),
-            Err(source) => Err(StoreError::Sqlite {
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|source| StoreError::Sqlite {
                 path: path.to_owned(),
                 what: "read what is",
                 source,
-            }),
-        }
+            })?;
+        let (connection, gap) = match is_empty(&connection, path) {
+            Ok(false) => (connection, None),
+            Ok(true) => {
+                return Err(StoreError::NotARecording {
+                    path: path.to_owned(),
+                });
+            }
+            Err(StoreError::CutOff {
+                path,
+                bytes,
+                whole_bytes,
+            }) => {
+                let salvaged = salvage::open(&path, whole_bytes)
+                    .filter(|connection| matches!(is_empty(connection, &path), Ok(false)))
+                    .ok_or(StoreError::CutOff {
+                        path,
+                        bytes,
+                        whole_bytes,
+                    })?;
+                (salvaged, Some((bytes, whole_bytes)))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            gap,
+        })
     }
 
     /// What is missing of the file itself, a sentence.
