@@ -299,19 +299,15 @@ impl Life {
                 .filter(|began_ns| *began_ns <= dequeued_ns)
                 .filter(|began_ns| self.ready_ns.is_none_or(|ready_ns| ready_ns < *began_ns));
             // It may be up since before anybody looked.
-            let was_up = state.is_some_and(|state| {
-                let is_of_this_life = state.inactive_exit_ns <= state.active_enter_ns;
-                is_of_this_life
-                    && state
-                        .active_enter_ns
-                        .is_some_and(|up_ns| up_ns.saturating_add(UP_NS) < dequeued_ns)
-            });
+            let was_up = state.is_some_and(|state| was_up(state, dequeued_ns));
             let is_first = (self.ready_ns.is_none() || began_ns.is_some()) && !was_up;
             if is_first {
                 let process_ns = state
                     .and_then(|state| state.main_start_ns)
                     .filter(|start_ns| {
-                        began_ns.is_some_and(|began_ns| began_ns <= start_ns + FORKED_BEFORE_NS)
+                        began_ns.is_some_and(|began_ns| {
+                            began_ns <= start_ns.saturating_add(FORKED_BEFORE_NS)
+                        })
                     })
                     .or_else(|| started_ns(it, ahead_ns));
                 for (name, from_ns) in [
@@ -428,10 +424,7 @@ impl Life {
         };
         self.untimed = None;
         // It was up long before it said so, and nobody waited for that.
-        if state
-            .active_enter_ns
-            .is_some_and(|up_ns| began_ns <= up_ns && up_ns.saturating_add(UP_NS) < dequeued_ns)
-        {
+        if was_up(state, dequeued_ns) {
             return;
         }
         let took_ns = apart_ns(began_ns, dequeued_ns);
@@ -563,6 +556,15 @@ impl Life {
         });
         step
     }
+}
+
+/// Whether a unit was up, since its present start, long before its `READY=1` was taken.
+fn was_up(state: &UnitState, dequeued_ns: u64) -> bool {
+    let is_of_this_life = state.inactive_exit_ns <= state.active_enter_ns;
+    is_of_this_life
+        && state
+            .active_enter_ns
+            .is_some_and(|up_ns| up_ns.saturating_add(UP_NS) < dequeued_ns)
 }
 
 /// When the sender was started, if the manager who is told did that: else it is a helper, and its age
