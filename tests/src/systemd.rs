@@ -118,8 +118,9 @@ fn unexpected() -> Result<()> {
         "--property=TimeoutStartSec=30",
         "sh",
         "-c",
-        // systemd-notify would pass as its parent.
-        "/run/notify-trace/notify-trace-tests send /run/systemd/notify READY=1 0; sleep 60",
+        // systemd-notify would pass as its parent; who is gone when the manager looks has another
+        // reason.
+        "/run/notify-trace/notify-trace-tests speak --stay-ms 3000 READY=1; sleep 60",
     ])?;
     let _ = Command::new("systemctl")
         .args(["stop", "nt-refused.service"])
