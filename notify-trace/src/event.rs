@@ -28,7 +28,7 @@ pub use self::process::{
     Attribution, Cgroup, Container, Credentials, Exit, Later, LaterCgroup, Pod, Process, Qos,
     Runtime, Unit,
 };
-pub use self::session::{Loss, Losses, Plan, PlanName, Session, SocketRule, Summary};
+pub use self::session::{Loss, Losses, Plan, PlanName, Session, SocketRule, Summary, ViewChange};
 pub use self::socket::{ConnectFailed, ReceiverClosed};
 pub use self::unit_state::{UnitProcess, UnitState};
 
@@ -54,6 +54,8 @@ pub enum Event {
     Exit(Exit),
     /// What a service manager says of a unit that has to do with notifications.
     Unit(Box<UnitState>),
+    /// From here on something else is shown: an agent has read its settings anew.
+    View(Box<ViewChange>),
     /// Something was lost since the last such line.
     Loss(Loss),
     /// Last of every output: counts, loss included.
@@ -72,6 +74,7 @@ impl Event {
             Self::ReceiverClosed(it) => it.time,
             Self::Exit(it) => it.time,
             Self::Unit(it) => it.time,
+            Self::View(it) => it.time,
             Self::Loss(it) => it.time,
             Self::Summary(it) => it.time,
         }

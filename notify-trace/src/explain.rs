@@ -41,6 +41,11 @@ impl Explain {
         }
     }
 
+    /// From now on these are shown. What was shown before is still known.
+    pub fn change_view(&mut self, options: ViewOptions) {
+        self.view.change(options);
+    }
+
     /// Takes an event. The summary ends everything: what is concluded at the end comes before it.
     pub fn take(&mut self, event: Event, out: &mut dyn FnMut(Shown)) {
         if matches!(event, Event::Summary(_)) {

@@ -13,6 +13,8 @@
 
 pub mod glob;
 
+pub mod quantity;
+
 pub mod select;
 
 pub mod probe;
@@ -57,6 +59,10 @@ pub mod report;
 pub mod export;
 
 pub mod tally;
+
+pub mod config;
+
+pub mod agent;
 
 pub mod pipeline;
 

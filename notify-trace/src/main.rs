@@ -6,7 +6,7 @@ use clap::Parser as _;
 use notify_trace::cli::args::{Cli, Verb};
 use notify_trace::cli::exit::Exit;
 use notify_trace::cli::{
-    compare, derive, doctor, expect, record, replay, report, sockets, timeline, trace,
+    agent, compare, derive, doctor, expect, record, replay, report, sockets, timeline, trace,
 };
 use notify_trace::escape;
 use notify_trace::probe::self_test;
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Trace(args) => trace::run(&args),
         Verb::Record(args) => record::run(&args),
+        Verb::Agent(args) => agent::run(&args),
         Verb::Show(args) => replay::show(&args),
         Verb::Explain(args) => replay::explain(&args),
         Verb::Report(args) => report::run(&args),

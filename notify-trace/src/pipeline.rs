@@ -2,6 +2,7 @@
 //! the counting of losses live only here: `stages` is what a record passes, `command` the command that is traced.
 
 mod command;
+mod own;
 mod stages;
 
 use std::ffi::OsString;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What is shown.
     pub view: ViewOptions,
+    /// Without what this process itself sends: an agent that is a service would see itself for ever.
+    pub leaves_out_own: bool,
     /// With conclusions between the events.
     pub explain: bool,
     /// With what the service managers say of the units that send.
@@ -77,8 +80,17 @@ pub struct Report {
     pub command: Option<ExitStatus>,
 }
 
-/// A request to end, from outside: the signal's number.
-pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
+/// What somebody outside wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To end; the signal's number.
+    End(i32),
+    /// That settings are read anew.
+    Reload,
+}
+
+/// Requests from outside.
+pub type Requests = tokio::sync::mpsc::UnboundedReceiver<Request>;
 
 /// Traces until told to stop. The first event is the session, when everything is attached; the last
 /// is the summary.
@@ -86,7 +98,11 @@ pub type Stop = tokio::sync::mpsc::UnboundedReceiver<i32>;
 /// # Errors
 /// [`AttachError`](crate::probe::error::AttachError) if tracing can't begin; whatever the sink says, except that a closed pipe is an
 /// end like any other.
-pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) -> Result<Report> {
+pub async fn run(
+    mut settings: Settings,
+    sink: &mut dyn Sink,
+    mut requests: Requests,
+) -> Result<Report> {
     let Started {
         attached: mut loaded,
         mut rings,
@@ -124,16 +140,17 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
     let mut is_busy = false;
     loop {
         let enough = stages.sink_ends_at().filter(|_| !command.is_running());
-        let wake = earliest(earliest(end, enough), stages.deadline());
+        let wake = [end, enough, stages.deadline(), stages.sink_wakes_at()]
+            .into_iter()
+            .flatten()
+            .min();
         tokio::select! {
             biased;
-            signal = stop.recv() => {
-                if command.is_running() {
-                    command.forward(signal.unwrap_or(SIGTERM));
-                } else {
-                    break;
-                }
-            }
+            request = requests.recv() => match request {
+                Some(Request::Reload) => stages.reload(),
+                _ if !command.is_running() => break,
+                _ => command.forward(signal_of(request)),
+            },
             status = command.wait() => {
                 report.command = Some(status.context("cannot wait for the command")?);
                 end = earliest(end, Instant::now().checked_add(settings.settle));
@@ -149,6 +166,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
         stages.show_losses(&loaded, &rings)?;
         loaded.print_kernel_log();
+        stages.tell_reading(&rings);
         stages.flush();
         if stages.is_ended() && !command.is_running() {
             break;
@@ -166,6 +184,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
         }
     }
 
+    stages.stopping();
     // The rings are read meanwhile, because detaching takes its time.
     for &program in plan::programs_to_detach(loaded.plan.name) {
         loaded.detach(program);
@@ -193,7 +212,7 @@ pub async fn run(mut settings: Settings, sink: &mut dyn Sink, mut stop: Stop) ->
     // The time may be over, but the command's exit code is still wanted.
     while command.is_running() {
         tokio::select! {
-            signal = stop.recv() => command.forward(signal.unwrap_or(SIGTERM)),
+            request = requests.recv() => command.forward(signal_of(request)),
             status = command.wait() => {
                 report.command = Some(status.context("cannot wait for the command")?);
             }
@@ -208,6 +227,14 @@ async fn answer(managers: &mut Option<Managers>) -> UnitState {
     match managers {
         Some(managers) => managers.answer().await,
         None => std::future::pending().await,
+    }
+}
+
+/// The signal by which a command is asked to end.
+const fn signal_of(request: Option<Request>) -> i32 {
+    match request {
+        Some(Request::End(signal)) => signal,
+        Some(Request::Reload) | None => SIGTERM,
     }
 }
 

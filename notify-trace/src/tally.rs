@@ -36,6 +36,7 @@ impl Tally {
             Event::Session(_)
             | Event::ReceiverClosed(_)
             | Event::Exit(_)
+            | Event::View(_)
             | Event::Loss(_)
             | Event::Unit(_)
             | Event::Summary(_) => {}

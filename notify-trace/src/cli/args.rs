@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::agent::{self, AgentArgs};
 use super::compare::{self, CompareArgs};
 use super::derive::{self, DeriveArgs};
 use super::doctor::{self, DoctorArgs};
@@ -39,6 +40,12 @@ pub enum Verb {
     /// number of sessions (docs/recording.md). Nothing is printed; show and explain read it.
     #[command(after_long_help = format!("{}\n\n{}", record::EXAMPLES, exit::TABLE))]
     Record(Box<RecordArgs>),
+    /// Attach for good, as a service: record, count, and tell the service manager how it is.
+    ///
+    /// Settings are those of a file, the environment and --set (docs/agent.md); SIGHUP has them read
+    /// anew.
+    #[command(after_long_help = format!("{}\n\n{}", agent::EXAMPLES, exit::TABLE))]
+    Agent(AgentArgs),
     /// Print a recording again, through any filter and in any form.
     #[command(after_long_help = format!("{}\n\n{}", replay::SHOW_EXAMPLES, exit::TABLE))]
     Show(Box<ShowArgs>),
@@ -149,6 +156,7 @@ mod tests {
             .chain(derive::EXAMPLES.lines())
             .chain(expect::EXAMPLES.lines())
             .chain(timeline::EXAMPLES.lines())
+            .chain(agent::EXAMPLES.lines())
             .map(|line| line.split(" #").next().unwrap_or_default().trim())
             .filter(|line| line.starts_with("notify-trace "))
             .filter(|line| cfg!(feature = "tui") || !line.starts_with("notify-trace top"))

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::parse::{parse_duration, parse_size};
 use super::view::ViewArgs;
 use crate::event::PlanName;
+use crate::quantity::{parse_duration, parse_size};
 
 /// What is captured: the arguments that `trace` and `record` share.
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! What the user typed, and one file per verb. Clap is named nowhere else.
 
+pub mod agent;
 pub mod args;
 pub mod capture;
 pub mod compare;

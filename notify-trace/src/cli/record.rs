@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
-use crate::cli::parse::{parse_duration, parse_file_size};
 use crate::cli::trace::{capture, exit, settings};
 use crate::escape;
+use crate::quantity::{parse_duration, parse_file_size};
 use crate::store::{Durability, Limits, Options, Store};
 use crate::words;
 

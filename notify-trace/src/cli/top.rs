@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
 use crate::cli::replay::{Source, warn};
-use crate::cli::trace::{capture, exit, listen_for_signals, settings};
+use crate::cli::trace::{Hangup, capture, exit, listen_for_signals, settings};
 use crate::escape;
 use crate::replay::replay;
 use crate::top::draw::Frame;
@@ -135,7 +135,7 @@ fn show(file: &Path, args: &TopArgs, frame: Frame) -> Result<Exit> {
         warn(replayed.left_out, session);
         Ok(())
     })?;
-    let mut stop = listen_for_signals()?;
+    let mut stop = listen_for_signals(Hangup::Ends)?;
     let screen = Screen::open(Arc::clone(&shared), frame).context("cannot set up the terminal")?;
     // The screen sends a signal when the user has seen enough.
     let _ = stop.blocking_recv();

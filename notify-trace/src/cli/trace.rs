@@ -15,7 +15,7 @@ use crate::cli::capture::CaptureArgs;
 use crate::cli::exit::Exit;
 use crate::cli::output::OutputArgs;
 use crate::enrich::cgroup;
-use crate::pipeline::{self, Report, Settings};
+use crate::pipeline::{self, Report, Request, Settings};
 use crate::probe::load::LoadOptions;
 use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
@@ -90,13 +90,21 @@ pub fn run(args: &TraceArgs) -> Result<Exit> {
 
 /// Captures until the end has come.
 pub(super) fn capture(settings: Settings, sink: &mut dyn Sink) -> Result<Report> {
-    let stop = listen_for_signals()?;
+    capture_until(settings, sink, listen_for_signals(Hangup::Ends)?)
+}
+
+/// Captures until the end is requested.
+pub(super) fn capture_until(
+    settings: Settings,
+    sink: &mut dyn Sink,
+    requests: pipeline::Requests,
+) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .context("cannot start the event loop")?;
-    runtime.block_on(pipeline::run(settings, sink, stop))
+    runtime.block_on(pipeline::run(settings, sink, requests))
 }
 
 /// Turns what the user typed into what to do; opens nothing.
@@ -131,6 +139,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
         },
         rules,
         view: args.view.options()?,
+        leaves_out_own: false,
         explain: false,
         asks_managers: false,
         records: args
@@ -186,9 +195,18 @@ fn cgroup_id(path: &Path) -> Result<u64> {
         })
 }
 
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The terminal went away.
+    Ends,
+    /// Settings are to be read anew.
+    Reloads,
+}
+
 /// Listens for SIGINT, SIGTERM and SIGHUP in a thread of its own, so that a second one ends the
 /// program at once even while the output blocks.
-pub(super) fn listen_for_signals() -> Result<pipeline::Stop> {
+pub(super) fn listen_for_signals(on_hangup: Hangup) -> Result<pipeline::Requests> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -211,7 +229,13 @@ pub(super) fn listen_for_signals() -> Result<pipeline::Stop> {
                     let number = tokio::select! {
                         _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
                         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
-                        _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
+                        _ = hangup.recv() => {
+                            if on_hangup == Hangup::Reloads {
+                                let _ = sender.send(Request::Reload);
+                                continue;
+                            }
+                            SignalKind::hangup().as_raw_value()
+                        }
                     };
                     if is_second {
                         #[cfg(feature = "tui")]
@@ -221,7 +245,7 @@ pub(super) fn listen_for_signals() -> Result<pipeline::Stop> {
                     }
                     is_second = true;
                     // Nobody listens any more: the end is near anyway.
-                    let _ = sender.send(number);
+                    let _ = sender.send(Request::End(number));
                 }
             });
         })

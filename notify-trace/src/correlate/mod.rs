@@ -183,7 +183,7 @@ impl Correlator {
                 }
             }
             Event::Unit(state) => self.unit(state, out),
-            Event::Loss(_) | Event::Summary(_) => {}
+            Event::View(_) | Event::Loss(_) | Event::Summary(_) => {}
         }
     }
 

@@ -194,6 +194,7 @@ impl Enrich {
             Event::Session(_)
             | Event::Exit(_)
             | Event::Unit(_)
+            | Event::View(_)
             | Event::Loss(_)
             | Event::Summary(_) => {}
         }

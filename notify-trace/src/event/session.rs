@@ -78,6 +78,20 @@ impl Losses {
     }
 }
 
+/// Other things are shown from here on than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ViewChange {
+    /// When.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub time: Timestamp,
+    /// The same moment.
+    pub monotonic_ns: u64,
+    /// What of it is shown, as in the session; empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub view: Vec<String>,
+}
+
 /// Something was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -116,6 +116,7 @@ impl Heard {
             Event::Loss(_) => self.has_losses = true,
             Event::Unit(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
             Event::Exit(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
+            Event::View(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
             Event::Summary(it) => self.now_ns = self.now_ns.max(it.monotonic_ns),
             Event::ConnectFailed(_) | Event::ReceiverClosed(_) => {}
         }

@@ -10,11 +10,12 @@ use notify_trace_common::limits::{Counters, Emitter};
 use tokio::time::Instant;
 use zerocopy::FromBytes;
 
+use super::own::Own;
 use super::{ORDER_SLACK_NS, Settings};
 use crate::decode::{Record, decode};
 use crate::enrich::Enrich;
 use crate::enrich::clock::{self, WallClock};
-use crate::event::{Event, Loss, Losses, PlanName, Summary};
+use crate::event::{Event, Loss, Losses, PlanName, Summary, ViewChange};
 use crate::explain::{Explain, Shown};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
 use crate::manager::Managers;
@@ -23,8 +24,8 @@ use crate::probe::attached::Attached;
 use crate::probe::load::SELF_TEST_RULE;
 use crate::probe::ring::Rings;
 use crate::select::Rules;
-use crate::sink::Sink;
 use crate::sink::file::Fresh;
+use crate::sink::{Reading, Sink};
 use crate::tally::Tally;
 
 /// How long a notification may be open before it is passed on as pending.
@@ -63,6 +64,7 @@ pub(super) struct Stages<'a> {
     shown: Losses,
     checked_ns: u64,
     gaps_seen: u64,
+    own: Option<Own>,
 }
 
 impl<'a> Stages<'a> {
@@ -96,6 +98,7 @@ impl<'a> Stages<'a> {
             shown: Losses::default(),
             checked_ns: 0,
             gaps_seen: 0,
+            own: settings.leaves_out_own.then(Own::default),
         }
     }
 
@@ -165,6 +168,7 @@ impl<'a> Stages<'a> {
             sink,
             failed,
             tally,
+            own,
             ..
         } = self;
         let context = JoinContext {
@@ -172,6 +176,9 @@ impl<'a> Stages<'a> {
             rules,
         };
         let mut out = |mut event: Event| {
+            if own.as_mut().is_some_and(|own| own.is_of(&event)) {
+                return;
+            }
             enrich.complete(&mut event);
             if let Some(managers) = &mut managers {
                 managers.look(&event);
@@ -235,6 +242,43 @@ impl<'a> Stages<'a> {
         if let Err(error) = self.sink.finish() {
             self.failed.get_or_insert(error);
         }
+    }
+
+    /// When the sink wants to be woken.
+    pub(super) fn sink_wakes_at(&self) -> Option<Instant> {
+        self.sink.wakes_at()
+    }
+
+    /// Tells the sink how reading stands, and wakes it if it is time.
+    pub(super) fn tell_reading(&mut self, rings: &Rings) {
+        self.sink.reading(Reading {
+            records: rings.received().records,
+            fullest_bytes: rings.fullest_bytes(),
+            ring_bytes: rings.ring_bytes(),
+        });
+        if self.sink.wakes_at().is_some_and(|at| at <= Instant::now()) {
+            self.sink.wake();
+        }
+    }
+
+    /// Tells the sink that no more is captured.
+    pub(super) fn stopping(&mut self) {
+        self.sink.stopping();
+    }
+
+    /// Has the settings of the sink read anew. What was read before is shown as it was to be.
+    pub(super) fn reload(&mut self) {
+        let Some(options) = self.sink.reload() else {
+            return;
+        };
+        let view = options.describe();
+        self.explain.change_view(options);
+        let monotonic_ns = clock::now();
+        self.emit(Event::View(Box::new(ViewChange {
+            time: self.clock.at(monotonic_ns),
+            monotonic_ns,
+            view,
+        })));
     }
 
     /// When the sink wants no more, if it says so.

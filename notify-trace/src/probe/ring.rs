@@ -24,6 +24,9 @@ use tokio::io::unix::AsyncFd;
 /// Records are copied out of a ring into chunks of this size and handed on as slices of them.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// What stands before a record in a ring: `struct perf_event_header`, and the sample's size.
+const SAMPLE_HEADER_BYTES: usize = 8 + 4;
+
 /// What was read, and what was found missing, since the rings were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
@@ -71,6 +74,7 @@ pub struct Rings {
     hotplug: Option<AsyncFd<OwnedFd>>,
     chunk: BytesMut,
     received: Received,
+    fullest_bytes: u64,
 }
 
 impl Rings {
@@ -89,6 +93,7 @@ impl Rings {
             hotplug: None,
             chunk: BytesMut::with_capacity(CHUNK_BYTES),
             received: Received::default(),
+            fullest_bytes: 0,
         };
         // First listen, then look: a CPU that comes up in between is met twice, not missed.
         rings.hotplug = hotplug_socket().ok();
@@ -116,6 +121,12 @@ impl Rings {
     #[must_use]
     pub const fn received(&self) -> Received {
         self.received
+    }
+
+    /// Most bytes that one ring held when all were read last: records and their headers.
+    #[must_use]
+    pub const fn fullest_bytes(&self) -> u64 {
+        self.fullest_bytes
     }
 
     fn add(&mut self, cpu: u32) -> Result<()> {
@@ -176,8 +187,10 @@ impl Rings {
     /// Reads all that the rings hold, ring by ring, and gives each record away with its number in
     /// order per ring. Afterwards, CPUs that have come or gone are followed.
     pub fn drain(&mut self, mut give: impl FnMut(Bytes)) {
+        self.fullest_bytes = 0;
         for ring in &mut self.rings {
-            drain_ring(ring, &mut self.chunk, &mut self.received, &mut give);
+            let bytes = drain_ring(ring, &mut self.chunk, &mut self.received, &mut give);
+            self.fullest_bytes = self.fullest_bytes.max(bytes);
         }
         self.follow_hotplug(&mut give);
     }
@@ -241,17 +254,20 @@ fn take_readiness(fd: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> io::Resul
     Ok(is_ready)
 }
 
+/// Reads all that a ring holds; how many bytes that was.
 fn drain_ring(
     ring: &mut Ring,
     chunk: &mut BytesMut,
     received: &mut Received,
     give: &mut impl FnMut(Bytes),
-) {
+) -> u64 {
+    let mut bytes = 0;
     let Ring {
         buffer, sequence, ..
     } = ring;
     buffer.for_each(|event| match event {
         PerfEvent::Sample { head, tail } => {
+            bytes += (head.len() + tail.len() + SAMPLE_HEADER_BYTES) as u64;
             chunk.reserve(head.len() + tail.len());
             chunk.extend_from_slice(head);
             chunk.extend_from_slice(tail);
@@ -267,6 +283,7 @@ fn drain_ring(
     if chunk.capacity() == 0 {
         *chunk = BytesMut::with_capacity(CHUNK_BYTES);
     }
+    bytes
 }
 
 /// The fields of a record's header that number it.

@@ -59,6 +59,7 @@ fn there_is_an_example_of_each_type_of_event() {
         "summary",
         "unit",
         "update",
+        "view",
     ];
     assert_eq!(
         kinds.iter().map(String::as_str).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::correlate::outcome::Outcome;
 use crate::event::Event;
+use crate::view::ViewOptions;
 
 pub mod explained;
 pub mod file;
@@ -21,6 +22,17 @@ mod format_tests;
 
 pub use json::Json;
 pub use text::Text;
+
+/// How reading stands: what no event says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Records read so far.
+    pub records: u64,
+    /// Most bytes that one CPU's ring held when it was read last.
+    pub fullest_bytes: u64,
+    /// Bytes of each CPU's ring.
+    pub ring_bytes: u64,
+}
 
 /// Takes events in order.
 pub trait Sink {
@@ -44,6 +56,26 @@ pub trait Sink {
     fn ends_at(&self) -> Option<Instant> {
         None
     }
+
+    /// How reading stands, after the rings were read; as a rule nobody's business.
+    fn reading(&mut self, _: Reading) {}
+
+    /// When it wants to be woken though there is nothing to write; as a rule never.
+    fn wakes_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The time of [`wakes_at`](Self::wakes_at) has come.
+    fn wake(&mut self) {}
+
+    /// Somebody asks for settings to be read anew: what is shown from now on, if that is another
+    /// thing. As a rule there are no settings.
+    fn reload(&mut self) -> Option<ViewOptions> {
+        None
+    }
+
+    /// No more is captured: what is left follows.
+    fn stopping(&mut self) {}
 
     /// No event will come any more: returns when all is where it should be.
     ///

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::block::Block;
 use super::error::StoreError;
@@ -31,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const DELETED_AT_ONCE: i64 = 256;
 
 /// When a transaction counts as stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// When the disk has it: not even a power loss takes it away (`synchronous=FULL`).
     #[default]
@@ -215,6 +217,11 @@ impl RecordingFile {
                 ])?;
         }
         transaction.commit()
+    }
+
+    /// Other limits hold from now on.
+    pub(super) const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Deletes what is too old, and the oldest while the file is too large.

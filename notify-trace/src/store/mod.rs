@@ -26,6 +26,7 @@ mod writer;
 pub use self::derive::{Derived, derive};
 pub use self::error::StoreError;
 pub use self::file::{Durability, Limits};
+pub use self::queue::Condition;
 pub use self::reader::{Reader, SessionRow, is_store};
 pub use self::samples::{Flows, Minute, Span, Times, Verdict};
 pub use self::sink::{Options, Store};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::file::Begun;
+use super::file::{Begun, Limits};
 use crate::study::row::Rows;
 
 /// How long events are gathered before they are stored together.
@@ -43,6 +43,24 @@ struct State {
     dropped: u64,
     dropped_in_all: u64,
     is_closed: bool,
+    stored: u64,
+    /// Why what was taken is not stored yet.
+    trouble: Option<String>,
+    /// Limits that hold from now on.
+    limits: Option<Limits>,
+}
+
+/// How recording stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Events that are stored.
+    pub stored: u64,
+    /// Memory of what waits to be stored.
+    pub waiting_bytes: u64,
+    /// Events that had no room and are not stored.
+    pub dropped: u64,
+    /// What the disk said last, if it does not take what waits.
+    pub trouble: Option<String>,
 }
 
 /// The queue.
@@ -193,9 +211,38 @@ impl Queue {
         }
     }
 
-    /// What was taken last is stored.
-    pub(super) fn done(&self) {
-        self.lock().taken_bytes = 0;
+    /// What was taken last is stored: so many are, all in all.
+    pub(super) fn done(&self, stored: u64) {
+        let mut state = self.lock();
+        state.taken_bytes = 0;
+        state.stored = stored;
+        state.trouble = None;
+    }
+
+    /// What was taken last can't be stored so far.
+    pub(super) fn troubled(&self, why: String) {
+        self.lock().trouble = Some(why);
+    }
+
+    /// Other limits hold from now on.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.lock().limits = Some(limits);
+    }
+
+    /// Limits that hold from now on, once.
+    pub(super) fn new_limits(&self) -> Option<Limits> {
+        self.lock().limits.take()
+    }
+
+    /// How it stands.
+    pub(super) fn condition(&self) -> Condition {
+        let state = self.lock();
+        Condition {
+            stored: state.stored,
+            waiting_bytes: (state.bytes + state.taken_bytes) as u64,
+            dropped: state.dropped_in_all,
+            trouble: state.trouble.clone(),
+        }
     }
 
     /// Waits for a while, shorter if the queue is closed.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::error::StoreError;
 use super::file::{Begun, Durability, Limits, RecordingFile};
-use super::queue::Queue;
+use super::queue::{Condition, Queue};
 use super::writer::Writer;
 use crate::event::Event;
 use crate::sink::{Sink, json};
@@ -88,6 +88,17 @@ impl Store {
     #[must_use]
     pub const fn stored(&self) -> u64 {
         self.stored
+    }
+
+    /// Other limits hold from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.queue.set_limits(limits);
+    }
+
+    /// How recording stands.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.queue.condition()
     }
 
     /// Bytes of memory that wait to be stored.

@@ -36,7 +36,13 @@ impl Writer {
         let mut pruned = Instant::now();
         while let Some(chunk) = self.queue.take() {
             stored = self.insist(&chunk)?;
-            self.queue.done();
+            self.queue.done(stored);
+            if let Some(limits) = self.queue.new_limits() {
+                self.options.limits = limits;
+                if let Some(file) = &mut self.file {
+                    file.set_limits(limits);
+                }
+            }
             if let Some(acknowledge) = self.options.acknowledge
                 && chunk.events > 0
             {
@@ -70,6 +76,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
+            self.queue.troubled(words(&error));
             if self.queue.is_closed() {
                 let since = closed.get_or_insert_with(Instant::now);
                 if since.elapsed() > LAST_TRIES {
@@ -104,10 +111,14 @@ impl Writer {
 }
 
 fn complain(error: &StoreError, then: &str) {
+    eprintln!("notify-trace: {}{then}", words(error));
+}
+
+fn words(error: &StoreError) -> String {
     use std::error::Error as _;
 
-    let because = error
-        .source()
-        .map_or_else(String::new, |source| format!(" ({source})"));
-    eprintln!("notify-trace: {error}{because}{then}");
+    match error.source() {
+        Some(source) => format!("{error} ({source})"),
+        None => error.to_string(),
+    }
 }

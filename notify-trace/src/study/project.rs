@@ -83,6 +83,7 @@ impl Projector {
             | Event::ReceiverClosed(_)
             | Event::Exit(_)
             | Event::Unit(_)
+            | Event::View(_)
             | Event::Loss(_)
             | Event::Summary(_) => {}
         }

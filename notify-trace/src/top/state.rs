@@ -99,6 +99,7 @@ impl State {
                 self.totals.is_over = true;
             }
             Event::ReceiverClosed(it) => self.passes(it.monotonic_ns),
+            Event::View(it) => self.passes(it.monotonic_ns),
         }
     }
 

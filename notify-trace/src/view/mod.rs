@@ -73,6 +73,11 @@ impl View {
         }
     }
 
+    /// From now on these are shown.
+    pub fn change(&mut self, options: ViewOptions) {
+        self.options = options;
+    }
+
     /// Gives the event as it is to be shown, if it is.
     pub fn show(&mut self, mut event: Event, out: &mut impl FnMut(Event)) {
         if !self.options.filter.is_empty() && !self.is_wanted(&event) {
@@ -139,7 +144,7 @@ impl View {
             Event::ReceiverClosed(closed) => self.options.filter.receiver_closed(closed),
             Event::Exit(exit) => self.is_senders(*exit),
             Event::Unit(state) => self.options.filter.unit_state(state),
-            Event::Session(_) | Event::Loss(_) | Event::Summary(_) => true,
+            Event::Session(_) | Event::View(_) | Event::Loss(_) | Event::Summary(_) => true,
         }
     }
 

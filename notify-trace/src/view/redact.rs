@@ -62,7 +62,11 @@ impl Redact {
                     session.command_line.truncate(at);
                 }
             }
-            Event::Exit(_) | Event::Unit(_) | Event::Loss(_) | Event::Summary(_) => {}
+            Event::Exit(_)
+            | Event::Unit(_)
+            | Event::View(_)
+            | Event::Loss(_)
+            | Event::Summary(_) => {}
         }
     }
 

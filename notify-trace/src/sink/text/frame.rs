@@ -3,7 +3,7 @@
 use jiff::Zoned;
 
 use crate::escape::escape_field;
-use crate::event::{Losses, Session, Summary};
+use crate::event::{Losses, Session, Summary, ViewChange};
 use crate::words::{count, plan_name};
 
 /// What is traced and how, what that can't show, and what is not as one would wish.
@@ -38,6 +38,16 @@ pub(super) fn session(session: &Session, start: &Zoned) -> Vec<String> {
             .map(|warning| format!("warning: {}", escape(warning))),
     );
     lines
+}
+
+/// What is shown from here on.
+pub(super) fn view_change(change: &ViewChange) -> Vec<String> {
+    let view = if change.view.is_empty() {
+        "everything".to_owned()
+    } else {
+        escape_field(change.view.join(", ").as_bytes()).to_string()
+    };
+    vec![format!("shown from here on: {view}")]
 }
 
 /// The counts, and whether they are all there was.

@@ -381,6 +381,7 @@ impl<W: Write> Sink for Text<W> {
                 }
                 self.titles()
             }
+            Event::View(change) => self.comments(frame::view_change(change)),
             Event::Loss(loss) => {
                 let lost = frame::losses(&loss.losses);
                 self.comment(&format!("LOST since the last such line: {lost}"))

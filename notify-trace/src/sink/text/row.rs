@@ -73,6 +73,7 @@ impl Rows {
             Event::Session(_)
             | Event::Exit(_)
             | Event::Unit(_)
+            | Event::View(_)
             | Event::Loss(_)
             | Event::Summary(_) => None,
         }

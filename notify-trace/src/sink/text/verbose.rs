@@ -26,6 +26,7 @@ pub(crate) fn facts(event: &Event) -> Vec<Fact> {
         Event::Session(_)
         | Event::Exit(_)
         | Event::Unit(_)
+        | Event::View(_)
         | Event::Loss(_)
         | Event::Summary(_) => Vec::new(),
     };

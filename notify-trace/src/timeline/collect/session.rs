@@ -119,6 +119,9 @@ impl Open {
                 self.pass(summary.monotonic_ns, summary.time);
                 self.losses(&summary.losses);
             }
+            Event::View(it) => {
+                self.pass(it.monotonic_ns, it.time);
+            }
             Event::Session(_) => {}
         }
     }

@@ -1,0 +1,186 @@
+//! The agent: what `trace` does, for as long as a host runs, as a service of systemd.
+//!
+//! ```text
+//! pipeline ──events──▶ Agent (a sink) ──▶ store · metrics
+//!                        └──▶ service (READY=1, STATUS=, watchdog), a thread of its own
+//! ```
+//!
+//! Nothing that it hands events to can hold up the capture: the store, the metrics' server and the
+//! service manager have threads of their own.
+
+mod service;
+mod status;
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use self::service::Service;
+use self::status::Seen;
+use crate::event::Event;
+use crate::sink::{Reading, Sink};
+use crate::store::{Limits, Store};
+use crate::view::ViewOptions;
+
+/// How often a status is told, if it has changed.
+const STATUS: Duration = Duration::from_secs(60);
+
+/// Settings that were read anew.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// What is shown from now on; `None`: as before.
+    pub view: Option<ViewOptions>,
+    /// Within which limits it is recorded.
+    pub limits: Limits,
+    /// What holds only after a restart, for the status.
+    pub note: Option<String>,
+}
+
+/// Reads settings anew, or says what is wrong with them: nothing changes then.
+pub type Reread = Box<dyn FnMut() -> Result<Reloaded, String>>;
+
+/// Records, counts, and tells the service manager how it is.
+pub struct Agent {
+    store: Option<Store>,
+    service: Option<Service>,
+    reread: Reread,
+    seen: Seen,
+    told: String,
+    next_status: Option<Instant>,
+    next_ping: Option<Instant>,
+}
+
+impl Agent {
+    /// With what there is.
+    #[must_use]
+    pub fn new(store: Option<Store>, service: Option<Service>, reread: Reread) -> Self {
+        Self {
+            store,
+            service,
+            reread,
+            seen: Seen::default(),
+            told: String::new(),
+            next_status: None,
+            next_ping: None,
+        }
+    }
+
+    /// The store, to ask it how it went.
+    #[must_use]
+    pub const fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    fn status(&self) -> String {
+        let condition = self.store.as_ref().map(Store::condition);
+        self.seen.words(condition.as_ref())
+    }
+
+    fn tell_status(&mut self, now: Instant) {
+        let status = self.status();
+        if let Some(service) = &self.service
+            && status != self.told
+        {
+            service.status(&status);
+            self.told = status;
+        }
+        self.next_status = None;
+        // The next event asks for it again: whoever is idle has nothing to tell.
+        self.seen.told_at = Some(now);
+    }
+
+    /// Something has happened that the status should tell, some time.
+    fn has_news(&mut self) {
+        if self.service.is_some() && self.next_status.is_none() {
+            let told_at = self.seen.told_at.unwrap_or_else(Instant::now);
+            self.next_status = Some(told_at + STATUS);
+        }
+    }
+}
+
+impl Sink for Agent {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.seen.event(event);
+        if let Some(store) = &mut self.store {
+            store.event(event)?;
+        }
+        if matches!(event, Event::Session(_)) {
+            let now = Instant::now();
+            let status = self.status();
+            if let Some(service) = &self.service {
+                service.ready(&status);
+                self.next_ping = service.watchdog().map(|interval| now + interval);
+            }
+            self.told = status;
+            self.seen.told_at = Some(now);
+        } else {
+            self.has_news();
+        }
+        Ok(())
+    }
+
+    fn reading(&mut self, reading: Reading) {
+        self.seen.reading = reading;
+    }
+
+    fn wakes_at(&self) -> Option<Instant> {
+        match (self.next_ping, self.next_status) {
+            (Some(ping), Some(status)) => Some(ping.min(status)),
+            (ping, status) => ping.or(status),
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = Instant::now();
+        if let Some(service) = &self.service
+            && self.next_ping.is_some_and(|at| at <= now)
+        {
+            service.ping();
+            self.next_ping = service.watchdog().map(|interval| now + interval);
+        }
+        if self.next_status.is_some_and(|at| at <= now) {
+            self.tell_status(now);
+        }
+    }
+
+    fn reload(&mut self) -> Option<ViewOptions> {
+        if let Some(service) = &self.service {
+            service.reloading();
+        }
+        let view = match (self.reread)() {
+            Ok(reloaded) => {
+                if let Some(store) = &self.store {
+                    store.set_limits(reloaded.limits);
+                }
+                self.seen.note = reloaded.note;
+                reloaded.view
+            }
+            Err(why) => {
+                self.seen.note = Some(format!("settings are those of before: {why}"));
+                None
+            }
+        };
+        if let Some(note) = &self.seen.note {
+            eprintln!("notify-trace: {note}");
+        }
+        let status = self.status();
+        if let Some(service) = &self.service {
+            service.ready(&status);
+        }
+        view
+    }
+
+    fn stopping(&mut self) {
+        if let Some(service) = &self.service {
+            service.stopping();
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match &mut self.store {
+            Some(store) => store.finish(),
+            None => Ok(()),
+        }
+    }
+}

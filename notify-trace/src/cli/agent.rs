@@ -1,0 +1,310 @@
+//! `agent`: from layers of settings to a trace that records for as long as the host runs.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::agent::{Agent, Reloaded, Reread, Service};
+use crate::cli::capture::{CaptureArgs, PlanArg};
+use crate::cli::exit::Exit;
+use crate::cli::trace::{Hangup, capture_until, listen_for_signals, settings};
+use crate::cli::view::ViewArgs;
+use crate::config::{Config, Override, resolve};
+use crate::escape;
+use crate::event::PlanName;
+use crate::quantity::{Size, Span};
+use crate::select::Rules;
+use crate::store::{Limits, Options, Store};
+use crate::words;
+
+/// The file that is read if no other is named; it may be absent.
+const DEFAULT_FILE: &str = "/etc/notify-trace/agent.toml";
+
+/// For `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  notify-trace agent
+      with the settings of /etc/notify-trace/agent.toml, until it is told to stop
+  notify-trace agent --config my.toml --set record.file=/tmp/here.ntrec
+      with other settings, and one above those
+  notify-trace agent --check-config
+      says whether the settings can be used, and prints all that hold";
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The file of settings; by default /etc/notify-trace/agent.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// One setting, above the file and the environment: record.max_size=2G (repeatable)
+    #[arg(long, value_name = "SECTION.OPTION=VALUE", value_parser = Override::of_argument)]
+    pub set: Vec<Override>,
+
+    /// Try the settings, print all that hold, and end: 0 if they can be used
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the settings can't be used, tracing can't begin, or at the end events can't be stored.
+pub fn run(args: &AgentArgs) -> Result<Exit> {
+    let layers = Layers::of(args);
+    let config = layers.read()?;
+    if args.check_config {
+        check(&config)?;
+        let all = toml::to_string(&config).context("the settings can't be written")?;
+        let mut out = io::stdout().lock();
+        // Whoever does not want to read them may go away.
+        let _ = out.write_all(all.as_bytes()).and_then(|()| out.flush());
+        return Ok(Exit::Success);
+    }
+    let capture = capture_args(&config);
+    let mut settings = settings(&capture)?;
+    settings.asks_managers = config.capture.facts;
+    settings.leaves_out_own = true;
+    let requests = listen_for_signals(Hangup::Reloads)?;
+    let store = open_store(&config)?;
+    let service = Service::start().context("cannot start the thread that notifies")?;
+    let mut agent = Agent::new(store, service, reread(layers, config));
+    let report = capture_until(settings, &mut agent, requests)?;
+    if let Some(store) = agent.store() {
+        let stored = words::count(store.stored(), "event", "events");
+        eprintln!("notify-trace: {stored} stored, {} dropped", store.dropped());
+    }
+    if report.losses.any() {
+        eprintln!(
+            "notify-trace: {} lost",
+            words::count(report.losses.in_all(), "record", "records")
+        );
+    }
+    Ok(Exit::Success)
+}
+
+/// Where settings come from.
+#[derive(Debug)]
+struct Layers {
+    file: Option<PathBuf>,
+    set: Vec<Override>,
+}
+
+impl Layers {
+    fn of(args: &AgentArgs) -> Self {
+        Self {
+            file: args.config.clone(),
+            set: args.set.clone(),
+        }
+    }
+
+    fn read(&self) -> Result<Config> {
+        let path = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let name = escape::path(path).to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.file.is_none() => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("the settings in {name} can't be read"));
+            }
+        };
+        let file = text.as_deref().map(|text| (&*name, text));
+        let variables = std::env::vars_os().filter_map(variable);
+        Ok(resolve(file, variables.chain(self.set.iter().cloned()))?)
+    }
+}
+
+fn variable((name, value): (OsString, OsString)) -> Option<Override> {
+    Override::of_variable(name.to_str()?, value.to_str()?)
+}
+
+/// What can be wrong with settings besides their form, without opening anything.
+fn check(config: &Config) -> Result<()> {
+    let capture = &config.capture;
+    Rules::new(&capture.socket, &capture.only_socket, capture.internal).context("[capture]")?;
+    if !(4096..=1 << 30).contains(&capture.ring_size.0) {
+        bail!(
+            "capture.ring_size = {}: it must be between 4K and 1G",
+            capture.ring_size
+        );
+    }
+    view_args(config).options().context("[view]")?;
+    if config.view.keys_only && !config.view.redact.is_empty() {
+        bail!("view.redact and view.keys_only exclude each other");
+    }
+    let size = config.record.max_size.0;
+    if size > 0 && size < 1 << 20 {
+        bail!(
+            "record.max_size = {}: it must be 1M or more, or 0",
+            config.record.max_size
+        );
+    }
+    if config.record.enabled && !config.record.file.is_absolute() {
+        bail!(
+            "record.file = {}: it must be a whole path, beginning with /",
+            escape::path(&config.record.file)
+        );
+    }
+    Ok(())
+}
+
+/// The same as options of `trace`.
+fn capture_args(config: &Config) -> CaptureArgs {
+    let capture = config.capture.clone();
+    CaptureArgs {
+        duration: None,
+        count: None,
+        settle: Duration::ZERO,
+        socket: capture.socket,
+        only_socket: capture.only_socket,
+        internal: capture.internal,
+        pid: Vec::new(),
+        cgroup: capture.cgroup,
+        fail_on_loss: false,
+        ring_size: capture.ring_size.0,
+        plan: match capture.plan {
+            None => PlanArg::Auto,
+            Some(PlanName::Full) => PlanArg::Full,
+            Some(PlanName::NoTrampolines) => PlanArg::NoTrampolines,
+            Some(PlanName::Tracepoints) => PlanArg::Tracepoints,
+        },
+        btf: capture.btf,
+        save_records: None,
+        view: view_args(config),
+        command: Vec::new(),
+    }
+}
+
+fn view_args(config: &Config) -> ViewArgs {
+    let view = config.view.clone();
+    ViewArgs {
+        unit: view.unit,
+        container: view.container,
+        user: view.user,
+        comm: view.comm,
+        key: view.key,
+        class: view.class,
+        failed: view.failed,
+        redact: view.redact,
+        keys_only: view.keys_only,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let Size(size) = config.record.max_size;
+    let Span(age) = config.record.max_age;
+    Limits {
+        size_bytes: (size > 0).then_some(size),
+        age: (!age.is_zero()).then_some(age),
+    }
+}
+
+fn open_store(config: &Config) -> Result<Option<Store>> {
+    let record = &config.record;
+    if !record.enabled {
+        return Ok(None);
+    }
+    let options = Options {
+        durability: record.durability,
+        limits: limits(config),
+        waits_for_disk: true,
+        acknowledge: None,
+    };
+    let store = Store::open(&record.file, options)
+        .with_context(|| format!("record.file = {}", escape::path(&record.file)))?;
+    Ok(Some(store))
+}
+
+/// Reads the layers again and says what changes.
+fn reread(layers: Layers, mut holds: Config) -> Reread {
+    Box::new(move || {
+        let config = layers
+            .read()
+            .and_then(|config| check(&config).map(|()| config))
+            .map_err(|error| in_a_line(&error))?;
+        let view = view_args(&config)
+            .options()
+            .map_err(|error| in_a_line(&error))?;
+        let waiting = holds.needs_restart(&config);
+        let note = (!waiting.is_empty())
+            .then(|| format!("a restart is needed for {}", waiting.join(", ")));
+        let reloaded = Reloaded {
+            view: (holds.view != config.view).then_some(view),
+            limits: limits(&config),
+            note,
+        };
+        // What needs a restart is compared with what holds, each time.
+        holds.view = config.view;
+        holds.record.max_size = config.record.max_size;
+        holds.record.max_age = config.record.max_age;
+        Ok(reloaded)
+    })
+}
+
+fn in_a_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    escape::escape(words.join(" ").as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str) -> Config {
+        let above = Override::of_argument(text).expect("valid");
+        resolve(None, [above]).expect("valid")
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_without_running() {
+        assert!(check(&Config::default()).is_ok());
+        for (text, word) in [
+            ("capture.socket=*", "[capture]"),
+            ("capture.ring_size=1", "ring_size"),
+            ("view.user=nobody-of-that-name", "[view]"),
+            ("record.max_size=1K", "max_size"),
+            ("record.file=here.ntrec", "record.file"),
+        ] {
+            let error = check(&set(text)).expect_err(text);
+            assert!(format!("{error:#}").contains(word), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn settings_that_are_wrong_change_nothing() {
+        let folder = std::env::temp_dir().join(format!("nt-agent-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("agent.toml");
+        let layers = Layers {
+            file: Some(file.clone()),
+            set: Vec::new(),
+        };
+        std::fs::write(&file, "").expect("a file");
+        let config = layers.read().expect("valid");
+        let mut reread = reread(layers, config);
+        std::fs::write(
+            &file,
+            "[view]\nunit = [\"nginx\"]\n[capture]\ninternal = true\n",
+        )
+        .expect("a file");
+        let reloaded = reread().expect("valid");
+        let view = reloaded.view.expect("it has changed");
+        assert_eq!(view.filter.units, ["nginx.service"]);
+        assert_eq!(
+            reloaded.note.as_deref(),
+            Some("a restart is needed for [capture]")
+        );
+        std::fs::write(&file, "[view]\nunitt = 1\n").expect("a file");
+        let why = reread().expect_err("it is wrong");
+        assert!(why.contains("unitt") && !why.contains('\n'), "{why}");
+        std::fs::write(&file, "[view]\nunit = [\"nginx\"]\n").expect("a file");
+        let reloaded = reread().expect("valid");
+        assert!(reloaded.view.is_none() && reloaded.note.is_none());
+        std::fs::remove_dir_all(&folder).expect("ours");
+    }
+}
