@@ -60,6 +60,9 @@ pub mod export;
 
 pub mod tally;
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
+
 pub mod config;
 
 pub mod agent;

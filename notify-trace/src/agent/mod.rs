@@ -8,6 +8,8 @@
 //! Nothing that it hands events to can hold up the capture: the store, the metrics' server and the
 //! service manager have threads of their own.
 
+#[cfg(feature = "metrics")]
+mod counted;
 mod service;
 mod status;
 
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(feature = "metrics")]
+pub use self::counted::Counted;
 pub use self::service::Service;
 use self::status::Seen;
 use crate::event::Event;
@@ -33,6 +37,8 @@ pub struct Reloaded {
     pub view: Option<ViewOptions>,
     /// Within which limits it is recorded.
     pub limits: Limits,
+    /// How many units and containers are counted each on their own.
+    pub units: usize,
     /// What holds only after a restart, for the status.
     pub note: Option<String>,
 }
@@ -43,6 +49,8 @@ pub type Reread = Box<dyn FnMut() -> Result<Reloaded, String>>;
 /// Records, counts, and tells the service manager how it is.
 pub struct Agent {
     store: Option<Store>,
+    #[cfg(feature = "metrics")]
+    counted: Option<Counted>,
     service: Option<Service>,
     reread: Reread,
     seen: Seen,
@@ -57,12 +65,47 @@ impl Agent {
     pub fn new(store: Option<Store>, service: Option<Service>, reread: Reread) -> Self {
         Self {
             store,
+            #[cfg(feature = "metrics")]
+            counted: None,
             service,
             reread,
             seen: Seen::default(),
             told: String::new(),
             next_status: None,
             next_ping: None,
+        }
+    }
+
+    /// And counts.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn counting(mut self, counted: Counted) -> Self {
+        self.counted = Some(counted);
+        self
+    }
+
+    /// Stores an event, and counts it.
+    #[cfg(feature = "metrics")]
+    fn keep(&mut self, event: &Event) -> io::Result<()> {
+        match (&mut self.store, &mut self.counted) {
+            (Some(store), Some(counted)) => {
+                store.take(event, &mut |rows| counted.metrics.take(event, rows))
+            }
+            (Some(store), None) => store.event(event),
+            (None, Some(counted)) => {
+                counted.event(event);
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Stores an event.
+    #[cfg(not(feature = "metrics"))]
+    fn keep(&mut self, event: &Event) -> io::Result<()> {
+        match &mut self.store {
+            Some(store) => store.event(event),
+            None => Ok(()),
         }
     }
 
@@ -102,9 +145,7 @@ impl Agent {
 impl Sink for Agent {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.seen.event(event);
-        if let Some(store) = &mut self.store {
-            store.event(event)?;
-        }
+        self.keep(event)?;
         if matches!(event, Event::Session(_)) {
             let now = Instant::now();
             let status = self.status();
@@ -122,6 +163,10 @@ impl Sink for Agent {
 
     fn reading(&mut self, reading: Reading) {
         self.seen.reading = reading;
+        #[cfg(feature = "metrics")]
+        if let Some(counted) = &self.counted {
+            counted.metrics.reading(reading);
+        }
     }
 
     fn wakes_at(&self) -> Option<Instant> {
@@ -152,6 +197,10 @@ impl Sink for Agent {
             Ok(reloaded) => {
                 if let Some(store) = &self.store {
                     store.set_limits(reloaded.limits);
+                }
+                #[cfg(feature = "metrics")]
+                if let Some(counted) = &self.counted {
+                    counted.metrics.set_units(reloaded.units);
                 }
                 self.seen.note = reloaded.note;
                 reloaded.view

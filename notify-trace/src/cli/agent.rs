@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+#[cfg(feature = "metrics")]
+use crate::agent::Counted;
 use crate::agent::{Agent, Reloaded, Reread, Service};
 use crate::cli::capture::{CaptureArgs, PlanArg};
 use crate::cli::exit::Exit;
@@ -16,6 +18,8 @@ use crate::cli::view::ViewArgs;
 use crate::config::{Config, Override, resolve};
 use crate::escape;
 use crate::event::PlanName;
+#[cfg(feature = "metrics")]
+use crate::metrics::{Listen, Metrics};
 use crate::quantity::{Size, Span};
 use crate::select::Rules;
 use crate::store::{Limits, Options, Store};
@@ -57,8 +61,8 @@ pub struct AgentArgs {
 pub fn run(args: &AgentArgs) -> Result<Exit> {
     let layers = Layers::of(args);
     let config = layers.read()?;
+    check(&config)?;
     if args.check_config {
-        check(&config)?;
         let all = toml::to_string(&config).context("the settings can't be written")?;
         let mut out = io::stdout().lock();
         // Whoever does not want to read them may go away.
@@ -72,7 +76,10 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
     let requests = listen_for_signals(Hangup::Reloads)?;
     let store = open_store(&config)?;
     let service = Service::start().context("cannot start the thread that notifies")?;
-    let mut agent = Agent::new(store, service, reread(layers, config));
+    let agent = Agent::new(store, service, reread(layers, config.clone()));
+    #[cfg(feature = "metrics")]
+    let agent = counting(agent, &config)?;
+    let mut agent = agent;
     let report = capture_until(settings, &mut agent, requests)?;
     if let Some(store) = agent.store() {
         let stored = words::count(store.stored(), "event", "events");
@@ -85,6 +92,18 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
         );
     }
     Ok(Exit::Success)
+}
+
+/// With metrics, if somebody may read them.
+#[cfg(feature = "metrics")]
+fn counting(agent: Agent, config: &Config) -> Result<Agent> {
+    let Some(listen) = Listen::of(&config.metrics.listen, config.metrics.public)? else {
+        return Ok(agent);
+    };
+    let recording = agent.store().map(Store::watch);
+    let metrics = Metrics::new(config.metrics.units, recording);
+    let server = metrics.serve(&listen)?;
+    Ok(agent.counting(Counted::new(metrics, Some(server))))
 }
 
 /// Where settings come from.
@@ -135,6 +154,18 @@ fn check(config: &Config) -> Result<()> {
     view_args(config).options().context("[view]")?;
     if config.view.keys_only && !config.view.redact.is_empty() {
         bail!("view.redact and view.keys_only exclude each other");
+    }
+    #[cfg(feature = "metrics")]
+    Listen::of(&config.metrics.listen, config.metrics.public)?;
+    #[cfg(not(feature = "metrics"))]
+    if config.metrics.listen != "off" {
+        bail!(
+            "metrics.listen = {}: this notify-trace was built without metrics",
+            config.metrics.listen
+        );
+    }
+    if config.metrics.units == 0 {
+        bail!("metrics.units = 0: it must be 1 or more");
     }
     let size = config.record.max_size.0;
     if size > 0 && size < 1 << 20 {
@@ -235,12 +266,14 @@ fn reread(layers: Layers, mut holds: Config) -> Reread {
         let reloaded = Reloaded {
             view: (holds.view != config.view).then_some(view),
             limits: limits(&config),
+            units: config.metrics.units,
             note,
         };
         // What needs a restart is compared with what holds, each time.
         holds.view = config.view;
         holds.record.max_size = config.record.max_size;
         holds.record.max_age = config.record.max_age;
+        holds.metrics.units = config.metrics.units;
         Ok(reloaded)
     })
 }

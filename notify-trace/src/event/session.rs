@@ -45,6 +45,50 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// Adds others. Skipped runs are known if either knows them.
+    pub fn add(&mut self, more: &Self) {
+        let Self {
+            ring_full,
+            no_ring,
+            calls_full,
+            queued_full,
+            unreadable,
+            returns_missed,
+            undecided,
+            programs_skipped,
+            undecodable,
+            join_evicted,
+        } = more;
+        self.ring_full += ring_full;
+        self.no_ring += no_ring;
+        self.calls_full += calls_full;
+        self.queued_full += queued_full;
+        self.unreadable += unreadable;
+        self.returns_missed += returns_missed;
+        self.undecided += undecided;
+        self.undecodable += undecodable;
+        self.join_evicted += join_evicted;
+        if let Some(skipped) = programs_skipped {
+            *self.programs_skipped.get_or_insert(0) += skipped;
+        }
+    }
+
+    /// Each cause by its name, but for skipped runs, which are no loss by themselves.
+    #[must_use]
+    pub const fn by_cause(&self) -> [(&'static str, u64); 9] {
+        [
+            ("ring_full", self.ring_full),
+            ("no_ring", self.no_ring),
+            ("calls_full", self.calls_full),
+            ("queued_full", self.queued_full),
+            ("unreadable", self.unreadable),
+            ("returns_missed", self.returns_missed),
+            ("undecided", self.undecided),
+            ("undecodable", self.undecodable),
+            ("join_evicted", self.join_evicted),
+        ]
+    }
+
     /// Whether anything was lost at all.
     #[must_use]
     pub const fn any(&self) -> bool {

@@ -29,7 +29,7 @@ pub use self::file::{Durability, Limits};
 pub use self::queue::Condition;
 pub use self::reader::{Reader, SessionRow, is_store};
 pub use self::samples::{Flows, Minute, Span, Times, Verdict};
-pub use self::sink::{Options, Store};
+pub use self::sink::{Options, Store, Watch};
 
 /// `PRAGMA application_id` of a recording: "ntrc".
 const APPLICATION_ID: i64 = 0x6e74_7263;

@@ -32,6 +32,18 @@ pub struct Options {
     pub acknowledge: Option<fn(u64)>,
 }
 
+/// Looks at a recording that is written.
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<Queue>);
+
+impl Watch {
+    /// How recording stands.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.0.condition()
+    }
+}
+
 /// Records.
 #[derive(Debug)]
 pub struct Store {
@@ -79,9 +91,44 @@ impl Store {
     }
 
     /// What follows of there being no more events.
-    fn end_session(&mut self) {
+    fn end_session(&mut self, seen: &mut dyn FnMut(&Rows)) {
         self.projector.finish(&mut self.rows);
+        seen(&self.rows);
         self.queue.add(std::mem::take(&mut self.rows));
+    }
+
+    /// Takes an event, and lets another see what the study drew from it, whether it is stored or not.
+    ///
+    /// # Errors
+    /// If it is no JSON.
+    pub fn take(&mut self, event: &Event, seen: &mut dyn FnMut(&Rows)) -> io::Result<()> {
+        self.line.clear();
+        json::push_line(&mut self.line, event)?;
+        if let Event::Session(session) = event {
+            self.end_session(seen);
+            self.projector = Projector::default();
+            self.queue.begin(Begun {
+                host: session.host.clone(),
+                boot_id: session.boot_id.clone(),
+                kernel: session.kernel.clone(),
+                tool_version: session.tool_version.clone(),
+                began_us: session.time.as_microsecond(),
+                began_ns: i64::try_from(session.monotonic_ns).unwrap_or(i64::MAX),
+                event: String::from_utf8_lossy(self.line.trim_ascii_end()).into_owned(),
+            });
+            // What follows of it is of this session.
+            self.projector.event(event, &mut self.rows);
+            seen(&self.rows);
+        } else {
+            let is_last = matches!(event, Event::Summary(_));
+            self.projector.event(event, &mut self.rows);
+            seen(&self.rows);
+            let at_us = event.time().as_microsecond();
+            if !self.queue.push(&self.line, &mut self.rows, at_us, is_last) {
+                self.projector.dropped();
+            }
+        }
+        Ok(())
     }
 
     /// Events that are stored: known when all is.
@@ -101,6 +148,12 @@ impl Store {
         self.queue.condition()
     }
 
+    /// The same for another thread, at any time.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.queue))
+    }
+
     /// Bytes of memory that wait to be stored.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
@@ -116,35 +169,11 @@ impl Store {
 
 impl Sink for Store {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.line.clear();
-        json::push_line(&mut self.line, event)?;
-        if let Event::Session(session) = event {
-            self.end_session();
-            self.projector = Projector::default();
-            self.queue.begin(Begun {
-                host: session.host.clone(),
-                boot_id: session.boot_id.clone(),
-                kernel: session.kernel.clone(),
-                tool_version: session.tool_version.clone(),
-                began_us: session.time.as_microsecond(),
-                began_ns: i64::try_from(session.monotonic_ns).unwrap_or(i64::MAX),
-                event: String::from_utf8_lossy(self.line.trim_ascii_end()).into_owned(),
-            });
-            // What follows of it is of this session.
-            self.projector.event(event, &mut self.rows);
-        } else {
-            let is_last = matches!(event, Event::Summary(_));
-            self.projector.event(event, &mut self.rows);
-            let at_us = event.time().as_microsecond();
-            if !self.queue.push(&self.line, &mut self.rows, at_us, is_last) {
-                self.projector.dropped();
-            }
-        }
-        Ok(())
+        self.take(event, &mut |_| {})
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.end_session();
+        self.end_session(&mut |_| {});
         self.queue.close();
         match self.writer.take().map(JoinHandle::join) {
             None => Ok(()),
