@@ -15,6 +15,8 @@ pub mod glob;
 
 pub mod quantity;
 
+pub mod privileges;
+
 pub mod select;
 
 pub mod probe;

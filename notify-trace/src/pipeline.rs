@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use self::command::Running;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub view: ViewOptions,
     /// Without what this process itself sends: an agent that is a service would see itself for ever.
     pub leaves_out_own: bool,
+    /// Ends with an error when a CPU comes up that can't be given a ring: whoever starts it again gets one.
+    pub needs_all_cpus: bool,
     /// With conclusions between the events.
     pub explain: bool,
     /// With what the service managers say of the units that send.
@@ -171,6 +173,9 @@ pub async fn run(
         if stages.is_ended() && !command.is_running() {
             break;
         }
+        if settings.needs_all_cpus && rings.refused().is_some() {
+            break;
+        }
         let enough = stages.sink_ends_at().filter(|_| !command.is_running());
         if earliest(end, enough).is_some_and(|end| Instant::now() >= end) {
             break;
@@ -219,7 +224,14 @@ pub async fn run(
         }
     }
     stages.close();
-    stages.into_result().map(|()| report)
+    stages.into_result()?;
+    match rings.refused() {
+        Some(cpu) if settings.needs_all_cpus => bail!(
+            "CPU {cpu} has come up, and the kernel refuses it a ring now that capabilities are given \
+             up: start again"
+        ),
+        _ => Ok(report),
+    }
 }
 
 /// What a service manager says, if any is asked.

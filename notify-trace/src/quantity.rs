@@ -1,4 +1,4 @@
-//! Times and sizes as people write them, in options and in files of settings. Pure.
+//! Times, sizes and versions as they are written, in options, in settings, by the kernel. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -62,6 +62,13 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     } else {
         Err("it must be between 4K and 1024M".to_owned())
     }
+}
+
+/// Major and minor version of a kernel release.
+#[must_use]
+pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// A time in settings: `30d`, `500ms`; a bare number is seconds.

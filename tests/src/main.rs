@@ -31,6 +31,7 @@ mod procfs;
 #[allow(unsafe_code, reason = "system calls that the standard library lacks")]
 mod raw;
 mod receiver;
+mod service;
 mod shown;
 mod small;
 mod speak;
@@ -43,7 +44,7 @@ mod verify;
 mod whole;
 mod witness;
 
-use std::{env, fs, path::Path, process::ExitCode};
+use std::{env, fs, os::unix::net::UnixStream, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -77,6 +78,7 @@ fn dispatch() -> Result<ExitCode> {
         }
         ["systemd"] => Ok(systemd::run()),
         ["systems"] => Ok(systems::run()),
+        ["service"] => Ok(service::run()),
         ["witness"] => Ok(witness::run()),
         ["witness-serve", name] => witness::serve(name).map(|()| ExitCode::SUCCESS),
         ["witness-say", text] => witness::say(text).map(|()| ExitCode::SUCCESS),
@@ -86,6 +88,10 @@ fn dispatch() -> Result<ExitCode> {
         ["relay", ref words @ ..] => speak::relay(words),
         ["power-loss", path] => power::run(path).map(|()| ExitCode::SUCCESS),
         ["wait"] => small::wait().map(|()| ExitCode::SUCCESS),
+        ["connect-stream", path] => {
+            UnixStream::connect(path).with_context(|| format!("could not connect to {path}"))?;
+            Ok(ExitCode::SUCCESS)
+        }
         ["send", to, text, code] => small::send(to, text, code),
         ["as-user", uid, program, ref arguments @ ..] => small::as_user(uid, program, arguments),
         ["without-tracepoints", program, ref arguments @ ..] => {

@@ -33,6 +33,8 @@ struct Wish<'a> {
     times: u64,
     claims: Option<u32>,
     may_fail: bool,
+    /// Puts the number of each in a line of its own, behind this.
+    number: Option<&'a str>,
     every: Duration,
     stays: Duration,
 }
@@ -48,6 +50,7 @@ impl<'a> Wish<'a> {
             times: 1,
             claims: None,
             may_fail: false,
+            number: None,
             every: Duration::ZERO,
             stays: Duration::ZERO,
         };
@@ -60,6 +63,7 @@ impl<'a> Wish<'a> {
                 "--connect" => wish.connects = true,
                 "--nonblock" => wish.waits = false,
                 "--may-fail" => wish.may_fail = true,
+                "--number" => wish.number = Some(value()?),
                 "--times" => wish.times = value()?.parse()?,
                 "--every-ms" => wish.every = Duration::from_millis(value()?.parse()?),
                 "--claim" => wish.claims = Some(value()?.parse()?),
@@ -118,6 +122,11 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
         if text.contains("@NOW") {
             let now_usec = raw::process::monotonic_ns() / 1_000;
             text = text.replace("@NOW", &now_usec.to_string());
+        }
+        if let Some(name) = wish.number {
+            text = format!("{text}\n{name}{}", number + 1)
+                .trim_start()
+                .to_owned();
         }
         let message = Message {
             to: (!wish.connects).then_some(&*address),

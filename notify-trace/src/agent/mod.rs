@@ -23,6 +23,7 @@ pub use self::counted::Counted;
 pub use self::service::Service;
 use self::status::Seen;
 use crate::event::Event;
+use crate::privileges::{self, Role};
 use crate::sink::{Reading, Sink};
 use crate::store::{Limits, Store};
 use crate::view::ViewOptions;
@@ -147,6 +148,8 @@ impl Sink for Agent {
         self.seen.event(event);
         self.keep(event)?;
         if matches!(event, Event::Session(_)) {
+            // Everything is attached.
+            privileges::enter(Role::Capture);
             let now = Instant::now();
             let status = self.status();
             if let Some(service) = &self.service {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::escape;
+use crate::privileges::{self, Role};
 
 /// Most messages that wait for a manager that does not read.
 const WAITING: usize = 16;
@@ -41,7 +42,10 @@ impl Service {
         let (messages, waiting) = sync_channel(WAITING);
         std::thread::Builder::new()
             .name("service".to_owned())
-            .spawn(move || pass_on(&waiting))?;
+            .spawn(move || {
+                privileges::enter(Role::Talk);
+                pass_on(&waiting);
+            })?;
         Ok(Some(Self {
             messages,
             // sd_watchdog_enabled(3): at least every half of the time.

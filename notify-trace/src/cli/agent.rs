@@ -20,6 +20,7 @@ use crate::escape;
 use crate::event::PlanName;
 #[cfg(feature = "metrics")]
 use crate::metrics::{Listen, Metrics};
+use crate::privileges;
 use crate::quantity::{Size, Span};
 use crate::select::Rules;
 use crate::store::{Limits, Options, Store};
@@ -69,10 +70,12 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
         let _ = out.write_all(all.as_bytes()).and_then(|()| out.flush());
         return Ok(Exit::Success);
     }
+    privileges::limit();
     let capture = capture_args(&config);
     let mut settings = settings(&capture)?;
     settings.asks_managers = config.capture.facts;
     settings.leaves_out_own = true;
+    settings.needs_all_cpus = true;
     let requests = listen_for_signals(Hangup::Reloads)?;
     let store = open_store(&config)?;
     let service = Service::start().context("cannot start the thread that notifies")?;

@@ -16,6 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::OutputArgs;
 use crate::enrich::cgroup;
 use crate::pipeline::{self, Report, Request, Settings};
+use crate::privileges::{self, Role};
 use crate::probe::load::LoadOptions;
 use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
@@ -140,6 +141,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
         rules,
         view: args.view.options()?,
         leaves_out_own: false,
+        needs_all_cpus: false,
         explain: false,
         asks_managers: false,
         records: args
@@ -223,6 +225,7 @@ pub(super) fn listen_for_signals(on_hangup: Hangup) -> Result<pipeline::Requests
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            privileges::enter(Role::Talk);
             runtime.block_on(async move {
                 let mut is_second = false;
                 loop {

@@ -16,6 +16,8 @@ pub enum Finding {
     },
     /// Capabilities are missing that let one look at others' processes.
     MissingAttributionCapabilities,
+    /// Perf events are for those with `CAP_SYS_ADMIN` only.
+    Paranoid,
     /// Something refused what the capabilities allow, and there is a seccomp filter.
     Seccomp,
     /// The kernel is locked down to confidentiality.
@@ -85,6 +87,10 @@ pub const fn advice(finding: &Finding) -> &'static str {
         Finding::MissingAttributionCapabilities => {
             "run it as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH too (docker run \
              --cap-add=SYS_PTRACE --cap-add=DAC_READ_SEARCH), or name sockets with --socket"
+        }
+        Finding::Paranoid => {
+            "grant CAP_SYS_ADMIN too, or have kernel.perf_event_paranoid at 2 (sysctl -w \
+             kernel.perf_event_paranoid=2), with which CAP_PERFMON is enough"
         }
         Finding::Seccomp => {
             "let the seccomp filter pass bpf(2) and perf_event_open(2) (docker run --security-opt \

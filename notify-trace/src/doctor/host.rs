@@ -133,13 +133,6 @@ pub fn bracketed(text: &str) -> Option<&str> {
     Some(rest.split_once(']')?.0)
 }
 
-/// Major and minor version of a kernel release.
-#[must_use]
-pub fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -272,8 +265,11 @@ mod tests {
 
     #[test]
     fn releases_have_versions() {
-        assert_eq!(version("6.12.48+deb13-cloud-amd64"), Some((6, 12)));
-        assert_eq!(version("linux"), None);
+        assert_eq!(
+            crate::quantity::kernel_version("6.12.48+deb13-cloud-amd64"),
+            Some((6, 12))
+        );
+        assert_eq!(crate::quantity::kernel_version("linux"), None);
     }
 
     #[test]

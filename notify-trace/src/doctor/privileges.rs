@@ -2,9 +2,10 @@
 
 use crate::doctor::advice::Finding;
 use crate::doctor::checks::Outcome;
-use crate::doctor::host::{Host, LOCKDOWN, bracketed, field, version};
+use crate::doctor::host::{Host, LOCKDOWN, bracketed, field};
 use crate::doctor::{Check, Status};
 use crate::probe::error::missing_capabilities;
+use crate::quantity::kernel_version;
 
 /// Capabilities that matter here, by their bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [(u32, &str); 8] = [
@@ -31,7 +32,7 @@ pub(super) fn all(host: &Host, outcome: &Outcome) -> Vec<Check> {
         seccomp(host, outcome),
         no_new_privileges(host),
         lockdown(host, outcome),
-        paranoid(host),
+        paranoid(host, outcome),
         unprivileged(host),
         memlock(host, outcome),
     ]
@@ -201,13 +202,27 @@ fn lockdown(host: &Host, outcome: &Outcome) -> Check {
     }
 }
 
-fn paranoid(host: &Host) -> Check {
+fn paranoid(host: &Host, outcome: &Outcome) -> Check {
     let (name, source) = (
         "perf_event_paranoid",
         "/proc/sys/kernel/perf_event_paranoid",
     );
     match host.setting("kernel/perf_event_paranoid") {
         Err(why) => unknown(name, &why, source),
+        Ok(level)
+            if level > 2
+                && outcome.plan.is_none()
+                && outcome.is_permission
+                && has(host, "CAP_PERFMON") == Some(true)
+                && has(host, "CAP_SYS_ADMIN") == Some(false) =>
+        {
+            Check::new(name, Status::Bad, level.to_string(), source)
+                .follows(
+                    "above 2 the kernels of some distributions, Debian's among them, ask for \
+                     CAP_SYS_ADMIN where CAP_PERFMON is enough elsewhere",
+                )
+                .advise(&Finding::Paranoid)
+        }
         Ok(level) => setting_of_others(host, name, source, level, "CAP_PERFMON"),
     }
 }
@@ -252,7 +267,7 @@ fn memlock(host: &Host, outcome: &Outcome) -> Check {
         found = format!("{found}; perf_event_mlock_kb {kib}");
     }
     let check = |status| Check::new(name, status, &*found, source);
-    let are_maps_locked = version(&host.release).is_some_and(|it| it < MAPS_NOT_LOCKED);
+    let are_maps_locked = kernel_version(&host.release).is_some_and(|it| it < MAPS_NOT_LOCKED);
     let may_raise = has(host, "CAP_SYS_RESOURCE") == Some(true);
     if outcome.is_ring_refusal {
         check(Status::Bad)

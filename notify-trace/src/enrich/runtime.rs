@@ -16,6 +16,7 @@ use crate::enrich::host_root;
 use crate::enrich::users::Users;
 use crate::event::{Attribution, Container, Runtime};
 use crate::names::Recent;
+use crate::privileges::{self, Role};
 
 /// How long a name is waited for.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -174,6 +175,7 @@ impl Worker {
         let thread = std::thread::Builder::new().name("names".to_owned());
         // Without the thread no request is taken, and names stay unknown.
         let _ = thread.spawn(move || {
+            privileges::enter(Role::Look);
             let users = Users::of(&root);
             for request in wanted {
                 let labels = state::find(&root, &users, &request);

@@ -1,4 +1,5 @@
-//! One service manager's D-Bus, on its private socket. The only module that names zbus besides
+//! One service manager's D-Bus: on its private socket, which only its own user and root may use, or for
+//! the system's on the bus of all. The only module that names zbus besides
 //! `properties`.
 
 use std::io;
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a unit is asked about that changes meanwhile.
 const TRIES: usize = 3;
 
+const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -39,20 +41,31 @@ pub(super) struct Job {
     pub(super) result: Option<String>,
 }
 
+/// The system's bus (D-Bus Specification, "System message bus").
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+
+/// What of the bus is wanted: jobs. Nobody but root may have systemd's name there.
+const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',\
+                    interface='org.freedesktop.systemd1.Manager',path='/org/freedesktop/systemd1'";
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Bus {
     connection: Connection,
+    /// Who is called: on a private socket there is nobody else.
+    name: Option<&'static str>,
     version: Option<String>,
     /// It holds the connection too, so it has to end with it.
     listener: JoinHandle<()>,
-    passing: JoinHandle<()>,
+    passing: Option<JoinHandle<()>>,
 }
 
 impl Drop for Bus {
     fn drop(&mut self) {
         self.listener.abort();
-        self.passing.abort();
+        if let Some(passing) = &self.passing {
+            passing.abort();
+        }
     }
 }
 
@@ -68,8 +81,12 @@ fn socket(user: Option<u32>) -> String {
 pub(super) fn trouble() -> Option<String> {
     let path = socket(None);
     let error = UnixStream::connect(&path).err()?;
+    let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+    if is_refused && UnixStream::connect(SYSTEM_BUS).is_ok() {
+        return None;
+    }
     let why = match error.kind() {
-        io::ErrorKind::PermissionDenied => "only root may",
+        io::ErrorKind::PermissionDenied => "only root may, and there is no system bus",
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no systemd runs there",
         _ => "it does not answer",
     };
@@ -79,14 +96,35 @@ pub(super) fn trouble() -> Option<String> {
     ))
 }
 
-/// A stream to a manager's private socket, and the task that it passes through.
-async fn dial(user: Option<u32>) -> io::Result<(UnixStream, JoinHandle<()>)> {
-    let manager = tokio::net::UnixStream::connect(socket(user)).await?;
+/// A way to a manager.
+struct Line {
+    stream: UnixStream,
+    /// The task that a private socket's bytes pass through; `None`: it is the bus of all.
+    passing: Option<JoinHandle<()>>,
+}
+
+/// A stream to a manager's private socket, or to the system's bus where that is refused.
+async fn dial(user: Option<u32>) -> io::Result<Line> {
+    let manager = match tokio::net::UnixStream::connect(socket(user)).await {
+        Ok(manager) => manager,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && user.is_none() => {
+            let stream = UnixStream::connect(SYSTEM_BUS)?;
+            stream.set_nonblocking(true)?;
+            return Ok(Line {
+                stream,
+                passing: None,
+            });
+        }
+        Err(error) => return Err(error),
+    };
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
     let theirs = tokio::net::UnixStream::from_std(theirs)?;
-    Ok((ours, tokio::spawn(sender::pass(manager, theirs))))
+    Ok(Line {
+        stream: ours,
+        passing: Some(tokio::spawn(sender::pass(manager, theirs))),
+    })
 }
 
 impl Bus {
@@ -96,29 +134,44 @@ impl Bus {
     /// If it does not answer in time.
     pub(super) async fn open(user: Option<u32>, jobs: Sender<Job>) -> zbus::Result<Self> {
         let connect = async {
-            let (stream, passing) = dial(user)
+            let Line { stream, passing } = dial(user)
                 .await
                 .map_err(|error| zbus::Error::InputOutput(error.into()))?;
-            let connection = Builder::unix_stream(stream)
-                .p2p()
-                .method_timeout(PATIENCE)
-                .build()
-                .await?;
+            let name = passing.is_none().then_some(NAME);
+            let builder = Builder::unix_stream(stream).method_timeout(PATIENCE);
+            let builder = match name {
+                Some(_) => builder,
+                None => builder.p2p(),
+            };
+            let connection = builder.build().await?;
             // Before it is subscribed to, so that no job is missed.
             let messages = MessageStream::from(&connection);
             let mut bus = Self {
                 connection,
+                name,
                 version: None,
                 listener: tokio::spawn(listen(user, messages, jobs)),
                 passing,
             };
+            if name.is_some() {
+                let bus_of_all = Some("org.freedesktop.DBus");
+                bus.connection
+                    .call_method(
+                        bus_of_all,
+                        "/org/freedesktop/DBus",
+                        bus_of_all,
+                        "AddMatch",
+                        &(JOBS,),
+                    )
+                    .await?;
+            }
             bus.connection
-                .call_method(None::<&str>, MANAGER_PATH, Some(MANAGER), "Subscribe", &())
+                .call_method(name, MANAGER_PATH, Some(MANAGER), "Subscribe", &())
                 .await?;
             bus.version = bus
                 .connection
                 .call_method(
-                    None::<&str>,
+                    name,
                     MANAGER_PATH,
                     Some(PROPERTIES),
                     "Get",
@@ -174,11 +227,12 @@ impl Bus {
         let mut answers = JoinSet::new();
         for (position, asked) in wanted.iter().copied().enumerate() {
             let connection = self.connection.clone();
+            let name = self.name;
             let path = path.to_owned();
             answers.spawn(async move {
                 let body = (asked.interface, asked.name);
                 let reply = connection
-                    .call_method(None::<&str>, path, Some(PROPERTIES), "Get", &body)
+                    .call_method(name, path, Some(PROPERTIES), "Get", &body)
                     .await;
                 (position, reply)
             });

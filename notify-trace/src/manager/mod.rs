@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use self::asker::Asker;
 use crate::enrich::clock;
 use crate::event::{Event, UnitState};
+use crate::privileges::{self, Role};
 use crate::unit::UnitKey;
 
 /// Most questions that wait. More is a flood, of which the first say enough.
@@ -58,7 +59,10 @@ impl Managers {
             .build()?;
         std::thread::Builder::new()
             .name("managers".to_owned())
-            .spawn(move || runtime.block_on(worker::run(asked, answer)))?;
+            .spawn(move || {
+                privileges::enter(Role::Look);
+                runtime.block_on(worker::run(asked, answer));
+            })?;
         let it = Self {
             asker: Asker::default(),
             questions,

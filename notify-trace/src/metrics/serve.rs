@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::escape;
+use crate::privileges::{self, Role};
 
 /// Most connections at once; others wait.
 const CONNECTIONS: usize = 16;
@@ -114,6 +115,7 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
+                privileges::enter(Role::Talk);
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, serve(listener, shared, stopped));
             })

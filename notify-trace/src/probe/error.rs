@@ -123,11 +123,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 /// Which needed capabilities a `/proc/PID/status` text lacks.
 #[must_use]
 pub fn missing_capabilities(status: &str) -> Vec<&'static str> {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = effective(status);
     let has = |bit: u32| effective >> bit & 1 == 1;
     if has(CAP_SYS_ADMIN) {
         return Vec::new();
@@ -137,6 +133,14 @@ pub fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .filter(|(bit, _)| !has(*bit))
         .map(|(_, what)| *what)
         .collect()
+}
+
+fn effective(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Which needed capabilities this process lacks; all of them where `/proc` can't be read.
@@ -151,6 +155,28 @@ pub(super) const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
 /// verifier's too, to programs that it finds wrong.
 const EACCES: i32 = rustix::io::Errno::ACCESS.raw_os_error();
 
+/// Kernels of some distributions ask for more than `CAP_PERFMON` then (Debian's
+/// security-perf-allow-further-restriction-of-perf_event_open.patch).
+const PARANOID: &str = "CAP_SYS_ADMIN (this kernel asks for it while kernel.perf_event_paranoid is \
+                        above 2, as Debian's do; with 2, CAP_PERFMON is enough)";
+
+/// Where the setting is.
+const PARANOID_FILE: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// Whether a refusal is that of a perf event, by such a kernel, at that setting.
+fn is_paranoia(error: &anyhow::Error, paranoid: &str, status: &str) -> bool {
+    let is_denied = error.chain().any(|cause| {
+        let number = cause.downcast_ref::<std::io::Error>();
+        number.and_then(std::io::Error::raw_os_error) == Some(EACCES)
+    });
+    is_denied
+        && error
+            .chain()
+            .any(|cause| cause.to_string().contains("perf_event_open"))
+        && paranoid.trim().parse::<i64>().is_ok_and(|level| level > 2)
+        && effective(status) >> CAP_SYS_ADMIN & 1 == 0
+}
+
 fn is_permission(error: &anyhow::Error, missing: &[&str]) -> bool {
     error.chain().any(|cause| {
         let number = cause
@@ -163,7 +189,12 @@ fn is_permission(error: &anyhow::Error, missing: &[&str]) -> bool {
 /// A refusal, as a lack of privileges where it is one.
 #[must_use]
 pub fn refused(what: &str, source: anyhow::Error) -> AttachError {
-    let missing = lacks_capabilities();
+    let mut missing = lacks_capabilities();
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    if missing.is_empty() && is_paranoia(&source, &read(PARANOID_FILE), &read("/proc/self/status"))
+    {
+        missing.push(PARANOID);
+    }
     if is_permission(&source, &missing) {
         AttachError::NotPermitted {
             what: what.to_owned(),
@@ -194,6 +225,18 @@ mod tests {
         assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
         assert!(missing_capabilities("CapEff:\t000000c000000000\n").is_empty());
         assert_eq!(missing_capabilities("CapEff:\t0000008000000000\n").len(), 1);
+    }
+
+    #[test]
+    fn a_perf_event_that_debians_kernel_refuses_has_its_reason() {
+        let denied = anyhow::Error::new(std::io::Error::from_raw_os_error(EACCES));
+        let denied = denied.context("perf_event_open failed");
+        let two = "CapEff:\t000000c000000000\n";
+        assert!(is_paranoia(&denied, "3\n", two));
+        assert!(!is_paranoia(&denied, "2\n", two));
+        assert!(!is_paranoia(&denied, "3\n", "CapEff:\t000001ffffffffff\n"));
+        let verifier = anyhow::Error::new(std::io::Error::from_raw_os_error(EACCES));
+        assert!(!is_paranoia(&verifier.context("bpf_prog_load"), "3\n", two));
     }
 
     #[test]

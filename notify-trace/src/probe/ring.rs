@@ -75,6 +75,7 @@ pub struct Rings {
     chunk: BytesMut,
     received: Received,
     fullest_bytes: u64,
+    refused: Option<u32>,
 }
 
 impl Rings {
@@ -94,6 +95,7 @@ impl Rings {
             chunk: BytesMut::with_capacity(CHUNK_BYTES),
             received: Received::default(),
             fullest_bytes: 0,
+            refused: None,
         };
         // First listen, then look: a CPU that comes up in between is met twice, not missed.
         rings.hotplug = hotplug_socket().ok();
@@ -127,6 +129,12 @@ impl Rings {
     #[must_use]
     pub const fn fullest_bytes(&self) -> u64 {
         self.fullest_bytes
+    }
+
+    /// A CPU that has come up, and that the kernel refuses a ring for want of a capability.
+    #[must_use]
+    pub const fn refused(&self) -> Option<u32> {
+        self.refused
     }
 
     fn add(&mut self, cpu: u32) -> Result<()> {
@@ -223,7 +231,9 @@ impl Rings {
         if has_changed && let Ok(online) = aya::util::online_cpus() {
             self.retire(|ring| !online.contains(&ring.cpu), give);
             for cpu in online {
-                let _ = self.add(cpu);
+                if self.add(cpu).is_err_and(|error| is_denied(&error)) {
+                    self.refused = Some(cpu);
+                }
             }
         }
     }
@@ -284,6 +294,13 @@ fn drain_ring(
         *chunk = BytesMut::with_capacity(CHUNK_BYTES);
     }
     bytes
+}
+
+fn is_denied(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        kind == Some(io::ErrorKind::PermissionDenied)
+    })
 }
 
 /// The fields of a record's header that number it.

@@ -12,6 +12,7 @@ use super::file::{Begun, Durability, Limits, RecordingFile};
 use super::queue::{Condition, Queue};
 use super::writer::Writer;
 use crate::event::Event;
+use crate::privileges::{self, Role};
 use crate::sink::{Sink, json};
 use crate::study::Projector;
 use crate::study::row::Rows;
@@ -78,7 +79,10 @@ impl Store {
         };
         let writer = std::thread::Builder::new()
             .name("recording".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                privileges::enter(Role::Talk);
+                writer.run()
+            })
             .context("cannot start the thread that records")?;
         Ok(Self {
             queue,

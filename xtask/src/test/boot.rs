@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{hand_out, power_loss, studies::Engines, systemd, systems, witness};
+use super::{hand_out, power_loss, service, studies::Engines, systemd, systems, witness};
 use crate::{
     cache::Cache,
     vm::{
@@ -54,6 +54,8 @@ enum House {
     Systemd,
     /// systemd that says all that it does, on the same disk.
     Witness,
+    /// The agent as a service of systemd, on the same disk.
+    Service,
     /// systemd, on a disk with the container engines.
     Systems,
     /// The same, as they are in Debian's newest suite. It may not install on the day.
@@ -78,12 +80,12 @@ impl From<anyhow::Error> for Obstacle {
 }
 
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
-/// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, and with the
-/// container engines of two releases, in the plan that is chosen there.
+/// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, with the agent as
+/// a service, and with the container engines of two releases, in the plan that is chosen there.
 ///
 /// In the order in which they are begun: the longest first, where two run at once. The newest suite
 /// changes every day, and a test run should fail by what changed here: it is run when it is named.
-pub const BOOTS: [Boot; 11] = [
+pub const BOOTS: [Boot; 12] = [
     Boot {
         name: "13-systems",
         series: TRIXIE.name,
@@ -195,6 +197,16 @@ pub const BOOTS: [Boot; 11] = [
         deadline: DEADLINE,
         is_extra: false,
     },
+    Boot {
+        name: "6.12-agent",
+        series: TRIXIE.name,
+        words: service::WORDS,
+        cpus: 2,
+        memory: 1024,
+        house: House::Service,
+        deadline: DEADLINE,
+        is_extra: false,
+    },
 ];
 
 /// What of the matrix is to run.
@@ -258,6 +270,10 @@ impl<'a> Try<'a> {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (systemd::initramfs(kernel, binaries)?, Some(image))
             }
+            House::Service => {
+                let image = image::get(cache, &image::TRIXIE)?;
+                (service::initramfs(kernel, binaries)?, Some(image))
+            }
             House::Witness => {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (witness::initramfs(kernel, binaries)?, Some(image))
@@ -278,7 +294,7 @@ impl<'a> Try<'a> {
         let kept_disk = match boot.house {
             House::Systems | House::NewestSystems => Some(hand_out::disk(log)?),
             House::PowerLoss => Some(power_loss::disk(log)?),
-            House::Bare | House::Systemd | House::Witness => None,
+            House::Bare | House::Systemd | House::Service | House::Witness => None,
         };
         Ok(Self {
             boot,

@@ -9,6 +9,7 @@ mod document;
 mod hand_out;
 mod matrix;
 mod power_loss;
+mod service;
 mod studies;
 mod systemd;
 mod systems;

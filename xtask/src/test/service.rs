@@ -1,0 +1,43 @@
+//! A guest in which the agent runs as the service that packages install, and the tests' program tries
+//! what it promises.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::vm::{initramfs::Initramfs, kernel::Kernel};
+
+/// The service itself.
+const SERVICE: &str = include_str!("../../../dist/notify-trace.service");
+
+/// Its user.
+const USER: &str = include_str!("../../../dist/notify-trace.sysusers");
+
+/// Where the guest has the program; `/run/notify-trace` is there what the tests bring.
+const HERE: &str = "[Service]\nExecStart=\nExecStart=/run/notify-trace/notify-trace agent \
+                    --config /run/notify-trace/agent.toml\n\
+                    RuntimeDirectory=\nRuntimeDirectory=notify-trace-agent\n";
+
+/// The check.
+const CHECK: &str = include_str!("guest/nt-service-check.service");
+
+/// What the kernel command line asks of systemd.
+pub const WORDS: &[&str] = &[
+    "systemd.show_status=0",
+    "systemd.getty_auto=0",
+    "systemd.unit=multi-user.target",
+    "systemd.wants=nt-service-check.service",
+];
+
+/// The guest's initramfs.
+pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
+    let mut archive = super::systemd::with_programs(kernel, binaries)?;
+    archive.units(&[
+        ("notify-trace.service", SERVICE),
+        ("nt-service-check.service", CHECK),
+    ])?;
+    archive.folder("payload/sysusers.d")?;
+    archive.file("payload/sysusers.d/notify-trace.conf", USER.as_bytes())?;
+    archive.setting("system/notify-trace.service.d/here.conf", HERE)?;
+    Ok(archive)
+}
