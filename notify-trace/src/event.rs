@@ -28,7 +28,9 @@ pub use self::process::{
     Attribution, Cgroup, Container, Credentials, Exit, Later, LaterCgroup, Pod, Process, Qos,
     Runtime, Unit,
 };
-pub use self::session::{Loss, Losses, Plan, PlanName, Session, SocketRule, Summary, ViewChange};
+pub use self::session::{
+    Loss, Losses, Plan, PlanName, Session, ShedFrom, SocketRule, Summary, ViewChange,
+};
 pub use self::socket::{ConnectFailed, ReceiverClosed};
 pub use self::unit_state::{UnitProcess, UnitState};
 

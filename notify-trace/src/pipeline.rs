@@ -3,6 +3,7 @@
 
 mod command;
 mod own;
+mod shed;
 mod stages;
 
 use std::ffi::OsString;
@@ -49,6 +50,9 @@ pub struct Settings {
     pub view: ViewOptions,
     /// Without what this process itself sends: an agent that is a service would see itself for ever.
     pub leaves_out_own: bool,
+    /// What it may cost, in percent of one CPU; `None`: what it costs. Above it, those who send most are
+    /// left out.
+    pub cpu_percent: Option<u32>,
     /// Ends with an error when a CPU comes up that can't be given a ring: whoever starts it again gets one.
     pub needs_all_cpus: bool,
     /// With conclusions between the events.
@@ -185,7 +189,8 @@ pub async fn run(
         // woken by the event loop, which every record wakes.
         is_busy = rings.received().records != records || stages.is_holding();
         if is_busy {
-            std::thread::sleep(Duration::from_nanos(ORDER_SLACK_NS));
+            let pause_ms = stages.pause_ms().map(Duration::from_millis);
+            std::thread::sleep(pause_ms.unwrap_or(Duration::from_nanos(ORDER_SLACK_NS)));
         }
     }
 

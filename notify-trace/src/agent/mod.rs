@@ -22,8 +22,9 @@ use tokio::time::Instant;
 pub use self::counted::Counted;
 pub use self::service::Service;
 use self::status::Seen;
-use crate::event::Event;
+use crate::event::{Event, Loss};
 use crate::privileges::{self, Role};
+use crate::sink::text::frame;
 use crate::sink::{Reading, Sink};
 use crate::store::{Limits, Store};
 use crate::view::ViewOptions;
@@ -58,6 +59,8 @@ pub struct Agent {
     told: String,
     next_status: Option<Instant>,
     next_ping: Option<Instant>,
+    /// When the journal was told last of what was lost.
+    complained_at: Option<Instant>,
 }
 
 impl Agent {
@@ -74,6 +77,7 @@ impl Agent {
             told: String::new(),
             next_status: None,
             next_ping: None,
+            complained_at: None,
         }
     }
 
@@ -134,6 +138,18 @@ impl Agent {
         self.seen.told_at = Some(now);
     }
 
+    /// Says in the journal what is lost, now and then.
+    fn complain(&mut self, loss: &Loss) {
+        let now = Instant::now();
+        let is_due = self
+            .complained_at
+            .is_none_or(|at| now.duration_since(at) >= STATUS);
+        if is_due && loss.losses.any() {
+            self.complained_at = Some(now);
+            eprintln!("notify-trace: lost: {}", frame::loss(loss));
+        }
+    }
+
     /// Something has happened that the status should tell, some time.
     fn has_news(&mut self) {
         if self.service.is_some() && self.next_status.is_none() {
@@ -146,6 +162,9 @@ impl Agent {
 impl Sink for Agent {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.seen.event(event);
+        if let Event::Loss(loss) = event {
+            self.complain(loss);
+        }
         self.keep(event)?;
         if matches!(event, Event::Session(_)) {
             // Everything is attached.

@@ -15,6 +15,7 @@ pub(super) struct Seen {
     plan: Option<String>,
     notifications: u64,
     lost: u64,
+    shed: u64,
     /// About settings.
     pub(super) note: Option<String>,
 }
@@ -26,7 +27,10 @@ impl Seen {
                 self.plan = Some(words::plan_name(session.plan.name).to_owned());
             }
             Event::Send(_) => self.notifications += 1,
-            Event::Loss(loss) => self.lost += loss.losses.in_all(),
+            Event::Loss(loss) => {
+                self.lost += loss.losses.in_all();
+                self.shed += loss.losses.shed;
+            }
             _ => {}
         }
     }
@@ -46,6 +50,12 @@ impl Seen {
         } else {
             format!("{} lost", words::count(self.lost, "record", "records"))
         });
+        if self.shed > 0 {
+            parts.push(format!(
+                "of these {} left out to stay within limits.cpu_percent",
+                words::count(self.shed, "datagram", "datagrams")
+            ));
+        }
         if let Some(condition) = condition {
             parts.push(recording(condition));
         }

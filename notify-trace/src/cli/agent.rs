@@ -75,6 +75,7 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
     let mut settings = settings(&capture)?;
     settings.asks_managers = config.capture.facts;
     settings.leaves_out_own = true;
+    settings.cpu_percent = Some(config.limits.cpu_percent).filter(|percent| *percent > 0);
     settings.needs_all_cpus = true;
     let requests = listen_for_signals(Hangup::Reloads)?;
     let store = open_store(&config)?;

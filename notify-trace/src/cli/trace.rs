@@ -141,6 +141,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
         rules,
         view: args.view.options()?,
         leaves_out_own: false,
+        cpu_percent: None,
         needs_all_cpus: false,
         explain: false,
         asks_managers: false,

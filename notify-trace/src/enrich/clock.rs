@@ -14,6 +14,12 @@ pub fn now() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0)
 }
 
+/// Time on CPUs that this process has used, all its threads, in ns.
+#[must_use]
+pub fn used_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_gettime(ClockId::ProcessCPUTime))).unwrap_or(0)
+}
+
 /// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, in ns: what the host has slept. To the
 /// microseconds that the measurement takes.
 #[must_use]

@@ -119,6 +119,12 @@ impl Enrich {
         }
     }
 
+    /// A cgroup's path, if it was told.
+    #[must_use]
+    pub fn path_of(&self, cgroup: u64) -> Option<&[u8]> {
+        self.cgroups.peek(&cgroup).map(|known| &*known.path)
+    }
+
     /// Looks at the processes that a record names, while they are there.
     pub fn look(&mut self, record: &Record) {
         match record {

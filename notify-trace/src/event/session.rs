@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Blob;
+
 /// Losses by cause. A `loss` event counts those since the last one, the summary all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -32,6 +34,9 @@ pub struct Losses {
     /// not known (yet).
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub undecided: u64,
+    /// Datagrams left out by an agent to stay within what it may cost (`limits.cpu_percent`).
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub shed: u64,
     /// Program runs that the kernel skipped; absent where the kernel doesn't count them. Not a loss
     /// by itself: most are of traffic that isn't selected, or made good by a second program.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +60,7 @@ impl Losses {
             unreadable,
             returns_missed,
             undecided,
+            shed,
             programs_skipped,
             undecodable,
             join_evicted,
@@ -66,6 +72,7 @@ impl Losses {
         self.unreadable += unreadable;
         self.returns_missed += returns_missed;
         self.undecided += undecided;
+        self.shed += shed;
         self.undecodable += undecodable;
         self.join_evicted += join_evicted;
         if let Some(skipped) = programs_skipped {
@@ -75,7 +82,7 @@ impl Losses {
 
     /// Each cause by its name, but for skipped runs, which are no loss by themselves.
     #[must_use]
-    pub const fn by_cause(&self) -> [(&'static str, u64); 9] {
+    pub const fn by_cause(&self) -> [(&'static str, u64); 10] {
         [
             ("ring_full", self.ring_full),
             ("no_ring", self.no_ring),
@@ -84,6 +91,7 @@ impl Losses {
             ("unreadable", self.unreadable),
             ("returns_missed", self.returns_missed),
             ("undecided", self.undecided),
+            ("shed", self.shed),
             ("undecodable", self.undecodable),
             ("join_evicted", self.join_evicted),
         ]
@@ -106,6 +114,7 @@ impl Losses {
             unreadable,
             returns_missed,
             undecided,
+            shed,
             programs_skipped: _,
             undecodable,
             join_evicted,
@@ -117,6 +126,7 @@ impl Losses {
             + unreadable
             + returns_missed
             + undecided
+            + shed
             + undecodable
             + join_evicted
     }
@@ -136,6 +146,17 @@ pub struct ViewChange {
     pub view: Vec<String>,
 }
 
+/// Datagrams of one cgroup that were left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ShedFrom {
+    /// Its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Blob>,
+    /// How many.
+    pub datagrams: u64,
+}
+
 /// Something was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -145,6 +166,9 @@ pub struct Loss {
     pub time: Timestamp,
     /// What, since the last such event.
     pub losses: Losses,
+    /// Cgroups whose datagrams were shed, and how many, those with most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shed_from: Vec<ShedFrom>,
 }
 
 /// The first event of every output; it is written when everything is attached.

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use zerocopy::FromBytes;
 
 use super::own::Own;
+use super::shed::Shed;
 use super::{ORDER_SLACK_NS, Settings};
 use crate::decode::{Record, decode};
 use crate::enrich::Enrich;
 use crate::enrich::clock::{self, WallClock};
-use crate::event::{Event, Loss, Losses, PlanName, Summary, ViewChange};
+use crate::event::{Blob, Event, Loss, Losses, PlanName, ShedFrom, Summary, ViewChange};
 use crate::explain::{Explain, Shown};
 use crate::join::{Context as JoinContext, Join, JoinConfig};
 use crate::manager::Managers;
@@ -43,6 +44,9 @@ const LOSS_CHECK_NS: u64 = 1_000_000_000;
 /// How often time passes for what is concluded from silence, while nothing else happens.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Most cgroups that a loss names.
+const SHED_SHOWN: usize = 8;
+
 /// How soon a gap is looked into.
 const GAP_CHECK_NS: u64 = 100_000_000;
 
@@ -65,6 +69,7 @@ pub(super) struct Stages<'a> {
     checked_ns: u64,
     gaps_seen: u64,
     own: Option<Own>,
+    shed: Option<Shed>,
 }
 
 impl<'a> Stages<'a> {
@@ -99,6 +104,7 @@ impl<'a> Stages<'a> {
             checked_ns: 0,
             gaps_seen: 0,
             own: settings.leaves_out_own.then(Own::default),
+            shed: settings.cpu_percent.map(Shed::new),
         }
     }
 
@@ -107,6 +113,11 @@ impl<'a> Stages<'a> {
         match decode(bytes) {
             Ok(record) if is_self_test(&record) => {}
             Ok(record) => {
+                if let Some(shed) = &mut self.shed
+                    && shed.leaves_out(&record)
+                {
+                    return;
+                }
                 self.save(bytes);
                 // Before it has its turn: what it names may vanish meanwhile.
                 self.enrich.look(&record);
@@ -133,6 +144,9 @@ impl<'a> Stages<'a> {
         if before_ns.saturating_sub(self.clock_taken_ns) > CLOCK_AGE_NS {
             self.clock = WallClock::now();
             self.clock_taken_ns = before_ns;
+        }
+        if let Some(shed) = &mut self.shed {
+            shed.step(before_ns, clock::used_ns);
         }
         self.feed(managers, |order, join, context, out| {
             order.release(before_ns, |record| join.push(record, context, out));
@@ -244,6 +258,28 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// How long to wait before the rings are read again, if that is longer than usual.
+    pub(super) fn pause_ms(&self) -> Option<u64> {
+        self.shed.as_ref()?.pause_ms()
+    }
+
+    /// Cgroups that were left out since the last time, those that sent most first.
+    fn shed_from(&mut self) -> Vec<ShedFrom> {
+        let Some(shed) = &mut self.shed else {
+            return Vec::new();
+        };
+        let mut all: Vec<(u64, u64)> = shed.take_cgroups().into_iter().collect();
+        all.sort_unstable_by_key(|(cgroup, count)| (std::cmp::Reverse(*count), *cgroup));
+        all.truncate(SHED_SHOWN);
+        let path = |cgroup| self.enrich.path_of(cgroup);
+        all.into_iter()
+            .map(|(cgroup, datagrams)| ShedFrom {
+                cgroup: path(cgroup).map(|path| Blob(path.to_vec())),
+                datagrams,
+            })
+            .collect()
+    }
+
     /// When the sink wants to be woken.
     pub(super) fn sink_wakes_at(&self) -> Option<Instant> {
         self.sink.wakes_at()
@@ -304,6 +340,7 @@ impl<'a> Stages<'a> {
             unreadable: counted.unreadable,
             returns_missed: counted.returns_missed,
             undecided: counted.undecided,
+            shed: self.shed.as_ref().map_or(0, Shed::count),
             programs_skipped,
             undecodable: self.undecodable,
             join_evicted: self.join.counters().join_evicted,
@@ -341,9 +378,11 @@ impl<'a> Stages<'a> {
         let since = difference(&losses, &self.shown);
         if since.any() {
             let time = self.clock.at(clock::now());
+            let shed_from = self.shed_from();
             self.emit(Event::Loss(Loss {
                 time,
                 losses: since,
+                shed_from,
             }));
             self.shown = losses;
         }
@@ -439,6 +478,7 @@ fn difference(now: &Losses, before: &Losses) -> Losses {
         unreadable: now.unreadable.saturating_sub(before.unreadable),
         returns_missed: now.returns_missed.saturating_sub(before.returns_missed),
         undecided: now.undecided.saturating_sub(before.undecided),
+        shed: now.shed.saturating_sub(before.shed),
         programs_skipped: now
             .programs_skipped
             .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0))),

@@ -70,7 +70,7 @@ pub(super) struct Begun {
 pub(super) struct RecordingFile {
     path: PathBuf,
     /// Holds the lock that says that it is written.
-    _lock: File,
+    lock: File,
     connection: Connection,
     limits: Limits,
     session: Option<i64>,
@@ -145,7 +145,7 @@ impl RecordingFile {
             .map_err(failed("set the durability"))?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: file,
+            lock: file,
             connection,
             limits,
             session: None,
@@ -217,6 +217,30 @@ impl RecordingFile {
                 ])?;
         }
         transaction.commit()
+    }
+
+    /// Whether somebody has removed the file, or put another in its place: what is written has no name.
+    pub(super) fn is_gone(&self) -> bool {
+        let identity = |about: std::fs::Metadata| (about.dev(), about.ino());
+        let ours = self.lock.metadata().map(identity);
+        match std::fs::metadata(&self.path).map(identity) {
+            Ok(named) => ours.is_ok_and(|ours| ours != named),
+            // Anything else says nothing of the file.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// So many events were stored before, in another file.
+    pub(super) const fn stores_from(&mut self, stored: u64) {
+        self.stored = stored;
+    }
+
+    /// What comes is of a session that began in another file.
+    pub(super) fn resume(&mut self, begun: &Begun) -> Result<(), StoreError> {
+        let result = begin(&self.connection, begun);
+        self.session = Some(result.map_err(self.failed("store events"))?);
+        self.open = (None, Block::default());
+        Ok(())
     }
 
     /// Other limits hold from now on.
@@ -414,7 +438,7 @@ fn delete_rows(transaction: &Transaction<'_>, session: i64) -> rusqlite::Result<
     rows::delete(transaction, session, below, flows_below)
 }
 
-fn begin(transaction: &Transaction<'_>, begun: &Begun) -> rusqlite::Result<i64> {
+fn begin(transaction: &Connection, begun: &Begun) -> rusqlite::Result<i64> {
     transaction
         .prepare_cached(
             "INSERT INTO session (host, boot_id, kernel, tool_version, began_us, began_ns, event, \

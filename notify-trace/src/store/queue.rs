@@ -43,6 +43,8 @@ struct State {
     dropped: u64,
     dropped_in_all: u64,
     is_closed: bool,
+    /// What was told before is gone.
+    is_forgotten: bool,
     stored: u64,
     /// Why what was taken is not stored yet.
     trouble: Option<String>,
@@ -232,6 +234,16 @@ impl Queue {
     /// Limits that hold from now on, once.
     pub(super) fn new_limits(&self) -> Option<Limits> {
         self.lock().limits.take()
+    }
+
+    /// What rows referred to is gone.
+    pub(super) fn forget(&self) {
+        self.lock().is_forgotten = true;
+    }
+
+    /// Whether what rows referred to is gone; said once.
+    pub(super) fn is_forgotten(&self) -> bool {
+        std::mem::take(&mut self.lock().is_forgotten)
     }
 
     /// How it stands.

@@ -76,6 +76,8 @@ impl Store {
             options,
             queue: Arc::clone(&queue),
             file,
+            begun: None,
+            stored: 0,
         };
         let writer = std::thread::Builder::new()
             .name("recording".to_owned())
@@ -125,6 +127,9 @@ impl Store {
             seen(&self.rows);
         } else {
             let is_last = matches!(event, Event::Summary(_));
+            if self.queue.is_forgotten() {
+                self.projector.dropped();
+            }
             self.projector.event(event, &mut self.rows);
             seen(&self.rows);
             let at_us = event.time().as_microsecond();

@@ -136,6 +136,40 @@ fn a_newer_recording_is_not_touched() {
 }
 
 #[test]
+fn a_recording_that_is_removed_is_made_anew() {
+    let folder = Folder::new("removed");
+    let path = folder.file();
+    let mut store = Store::open(&path, Options::default()).expect("a recording");
+    let wait_for = |store: &Store, stored: u64| {
+        let begun = std::time::Instant::now();
+        while store.condition().stored < stored && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(store.condition().stored, stored);
+    };
+    store.event(&session()).expect("it never fails");
+    sends(1..11).for_each(|event| store.event(&event).expect("it never fails"));
+    wait_for(&store, 10);
+    std::fs::remove_file(&path).expect("it is there");
+    sends(11..13).for_each(|event| store.event(&event).expect("it never fails"));
+    wait_for(&store, 12);
+    sends(13..16).for_each(|event| store.event(&event).expect("it never fails"));
+    store.finish().expect("all is stored");
+    assert_eq!((store.stored(), store.dropped()), (15, 0));
+    let reader = Reader::open(&path).expect("a recording");
+    let sessions = reader.sessions().expect("its sessions");
+    assert_eq!(sessions.len(), 1);
+    // The session itself, and what came after.
+    assert_eq!(read(&reader, &sessions[0]).len(), 6);
+    // What came when it was noticed has no rows; what came later has.
+    let connection = Connection::open(&path).expect("SQLite");
+    let rows: i64 = connection
+        .query_row("SELECT count(*) FROM notifications", [], |row| row.get(0))
+        .expect("a view");
+    assert!((3..=5).contains(&rows), "{rows}");
+}
+
+#[test]
 fn a_full_disk_takes_nothing_away_and_the_recording_goes_on() {
     let folder = Folder::new("full");
     let mut file =

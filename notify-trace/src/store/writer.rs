@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::error::StoreError;
-use super::file::RecordingFile;
+use super::file::{Begun, RecordingFile};
 use super::queue::{Chunk, Queue};
 use super::sink::Options;
+use crate::escape;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,6 +28,10 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     /// `None`: it is opened when it can be.
     pub(super) file: Option<RecordingFile>,
+    /// The session of what comes.
+    pub(super) begun: Option<Begun>,
+    /// Events that are stored, in this file and in those before.
+    pub(super) stored: u64,
 }
 
 impl Writer {
@@ -98,15 +103,35 @@ impl Writer {
     }
 
     fn store(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+        if let Some(begun) = &chunk.begins {
+            self.begun = Some((**begun).clone());
+        }
+        if self.file.as_ref().is_some_and(RecordingFile::is_gone) {
+            eprintln!(
+                "notify-trace: {} was removed while it was written: it is made anew, and what it held \
+                 is gone",
+                escape::path(&self.path)
+            );
+            self.file = None;
+            // Rows that come must not refer to those that are gone.
+            self.queue.forget();
+        }
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(RecordingFile::open(
-                &self.path,
-                self.options.durability,
-                self.options.limits,
-            )?),
+            None => {
+                let Options {
+                    durability, limits, ..
+                } = self.options;
+                let mut file = RecordingFile::open(&self.path, durability, limits)?;
+                file.stores_from(self.stored);
+                if let (Some(begun), None) = (&self.begun, &chunk.begins) {
+                    file.resume(begun)?;
+                }
+                self.file.insert(file)
+            }
         };
-        file.store(chunk)
+        self.stored = file.store(chunk)?;
+        Ok(self.stored)
     }
 }
 

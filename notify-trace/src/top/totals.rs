@@ -51,31 +51,7 @@ impl Totals {
 
     /// Takes a loss.
     pub fn lost(&mut self, losses: &Losses) {
-        let Losses {
-            ring_full,
-            no_ring,
-            calls_full,
-            queued_full,
-            unreadable,
-            returns_missed,
-            undecided,
-            programs_skipped,
-            undecodable,
-            join_evicted,
-        } = losses;
-        let all = &mut self.losses;
-        all.ring_full += ring_full;
-        all.no_ring += no_ring;
-        all.calls_full += calls_full;
-        all.queued_full += queued_full;
-        all.unreadable += unreadable;
-        all.returns_missed += returns_missed;
-        all.undecided += undecided;
-        all.undecodable += undecodable;
-        all.join_evicted += join_evicted;
-        if let Some(skipped) = programs_skipped {
-            *all.programs_skipped.get_or_insert(0) += skipped;
-        }
+        self.losses.add(losses);
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Zoned;
 
 use crate::escape::escape_field;
-use crate::event::{Losses, Session, Summary, ViewChange};
+use crate::event::{Loss, Losses, Session, ShedFrom, Summary, ViewChange};
 use crate::words::{count, plan_name};
 
 /// What is traced and how, what that can't show, and what is not as one would wish.
@@ -100,6 +100,24 @@ pub(super) fn summary(summary: &Summary) -> Vec<String> {
     vec![counts, losses]
 }
 
+/// What was lost, and of whom, since the last time.
+pub(crate) fn loss(loss: &Loss) -> String {
+    let mut text = losses(&loss.losses);
+    let from: Vec<String> = loss.shed_from.iter().map(shed_from).collect();
+    if !from.is_empty() {
+        text = format!("{text}; left out: {}", from.join(", "));
+    }
+    text
+}
+
+/// Of which cgroup datagrams were left out, and how many.
+fn shed_from(it: &ShedFrom) -> String {
+    match &it.cgroup {
+        Some(path) => format!("{} of {}", it.datagrams, escape_field(&path.0)),
+        None => format!("{} of a cgroup", it.datagrams),
+    }
+}
+
 /// Losses in words.
 pub(crate) fn losses(losses: &Losses) -> String {
     let Losses {
@@ -110,6 +128,7 @@ pub(crate) fn losses(losses: &Losses) -> String {
         unreadable,
         returns_missed,
         undecided,
+        shed,
         programs_skipped: _,
         undecodable,
         join_evicted,
@@ -141,6 +160,12 @@ pub(crate) fn losses(losses: &Losses) -> String {
             "datagram",
             "datagrams",
             "left out, the sender that a filter asks for not being known yet",
+        ),
+        (
+            shed,
+            "datagram",
+            "datagrams",
+            "left out to stay within limits.cpu_percent",
         ),
         (
             undecodable,

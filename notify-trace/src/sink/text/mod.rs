@@ -383,7 +383,7 @@ impl<W: Write> Sink for Text<W> {
             }
             Event::View(change) => self.comments(frame::view_change(change)),
             Event::Loss(loss) => {
-                let lost = frame::losses(&loss.losses);
+                let lost = frame::loss(loss);
                 self.comment(&format!("LOST since the last such line: {lost}"))
             }
             Event::Summary(summary) => self.comments(frame::summary(summary)),

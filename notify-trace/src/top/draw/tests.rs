@@ -176,7 +176,11 @@ fn a_loss_cannot_be_overlooked() {
         ..Losses::default()
     };
     let time = "2026-11-24T12:00:00Z".parse().expect("a time");
-    state.event(&Event::Loss(Loss { time, losses }));
+    state.event(&Event::Loss(Loss {
+        time,
+        losses,
+        shed_from: Vec::new(),
+    }));
     let picture = Arc::new(state.picture(None));
     for size in SIZES {
         let text = drawn(&mut Look::default(), &picture, size);

@@ -258,7 +258,11 @@ fn losses_are_counted() {
         ..Losses::default()
     };
     let time = "2026-11-24T12:00:00Z".parse().expect("a time");
-    state.event(&Event::Loss(Loss { time, losses }));
+    state.event(&Event::Loss(Loss {
+        time,
+        losses,
+        shed_from: Vec::new(),
+    }));
     assert_eq!(state.picture(None).totals.losses.in_all(), 3);
 }
 
