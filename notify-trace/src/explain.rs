@@ -5,12 +5,14 @@
 //! than those asked for; it sees no value that is withheld. A conclusion is shown if something that
 //! it is about is shown.
 
-use std::collections::HashSet;
-
 use crate::correlate::Correlator;
 use crate::correlate::outcome::Outcome;
 use crate::event::{Event, Losses};
+use crate::names::Recent;
 use crate::view::{View, ViewOptions};
+
+/// Most verdicts that may be repeated; more than the correlator remembers.
+const VERDICTS: usize = 65_536;
 
 /// What a sink is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +29,7 @@ pub struct Explain {
     view: View,
     correlator: Option<Correlator>,
     /// Numbers of the verdicts that were shown.
-    verdicts: HashSet<u64>,
+    verdicts: Recent<u64, ()>,
 }
 
 impl Explain {
@@ -37,7 +39,7 @@ impl Explain {
         Self {
             view: View::new(options),
             correlator: with_outcomes.then(Correlator::new),
-            verdicts: HashSet::new(),
+            verdicts: Recent::new(VERDICTS),
         }
     }
 
@@ -116,16 +118,16 @@ impl Explain {
                 ids.extend(relay.sent.iter().map(|sent| sent.notification));
                 (ids, None)
             }
-            Outcome::Repeats(repeats) => return self.verdicts.contains(&repeats.verdict),
+            Outcome::Repeats(repeats) => return self.verdicts.peek(&repeats.verdict).is_some(),
             Outcome::Again(again) => {
-                return self.verdicts.contains(&again.verdict)
+                return self.verdicts.peek(&again.verdict).is_some()
                     && self.view.is_about_shown(&again.about, None);
             }
             Outcome::Measure(_) => return false,
         };
         let is_wanted = self.view.is_about_shown(&ids, unit);
         if is_wanted && let Outcome::Verdict(verdict) = outcome {
-            self.verdicts.insert(verdict.number);
+            self.verdicts.insert(verdict.number, ());
         }
         is_wanted
     }

@@ -1,11 +1,13 @@
 //! Counts what was written, so that the summary speaks of the lines before it and of no others.
 
-use std::collections::HashSet;
-
 use crate::event::{DeliveryState, Event};
+use crate::names::Recent;
+
+/// Most notifications whose fate may still become known.
+const REMEMBERED: usize = 131_072;
 
 /// What was written so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tally {
     /// Notifications.
     pub notifications: u64,
@@ -20,7 +22,24 @@ pub struct Tally {
     /// Failed connects.
     pub connect_failed: u64,
     /// Notifications whose fate is still open.
-    open: HashSet<u64>,
+    open: Recent<u64, ()>,
+    /// How many those are, also of those that are not remembered any more.
+    open_count: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            notifications: 0,
+            delivered: 0,
+            failed: 0,
+            filtered: 0,
+            destroyed: 0,
+            connect_failed: 0,
+            open: Recent::new(REMEMBERED),
+            open_count: 0,
+        }
+    }
 }
 
 impl Tally {
@@ -46,13 +65,13 @@ impl Tally {
     /// Whether a notification was written whose fate is still open.
     #[must_use]
     pub fn is_open(&self, id: u64) -> bool {
-        self.open.contains(&id)
+        self.open.peek(&id).is_some()
     }
 
     /// How many notifications' fates are still open.
     #[must_use]
-    pub fn open(&self) -> u64 {
-        u64::try_from(self.open.len()).unwrap_or(u64::MAX)
+    pub const fn open(&self) -> u64 {
+        self.open_count
     }
 
     fn settle(&mut self, id: u64, state: DeliveryState, is_new: bool) {
@@ -63,13 +82,18 @@ impl Tally {
             DeliveryState::Destroyed => &mut self.destroyed,
             DeliveryState::Sending | DeliveryState::Queued | DeliveryState::Unknown => {
                 if is_new {
-                    self.open.insert(id);
+                    self.open.insert(id, ());
+                    self.open_count += 1;
                 }
                 return;
             }
         };
         // A settled one may be updated with facts that come late.
-        if is_new || self.open.remove(&id) {
+        let was_open = !is_new && self.open.remove(&id).is_some();
+        if was_open {
+            self.open_count -= 1;
+        }
+        if is_new || was_open {
             *count += 1;
         }
     }
@@ -77,6 +101,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn after(states: &[(u64, DeliveryState)]) -> Tally {

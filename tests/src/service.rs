@@ -1,4 +1,7 @@
 //! The agent as the service that packages install: what it promises, tried in a guest with systemd.
+//! `faults` breaks what it needs.
+
+mod faults;
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +46,7 @@ const CAPABILITIES: [(u32, &str); 4] = [
 
 type Test = (&'static str, fn() -> Result<String>);
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 18] = [
     ("it_starts_and_says_how_it_is", starts),
     ("it_is_as_closed_as_is_stated", exposure),
     ("each_thread_has_the_least_that_works", capabilities),
@@ -51,6 +54,19 @@ const TESTS: [Test; 8] = [
     ("what_is_counted_is_what_is_recorded", metrics),
     ("who_may_nothing_gets_nothing", strangers),
     ("it_comes_back_when_it_is_killed_and_leaves_nothing", killed),
+    ("a_full_disk_costs_nothing", faults::full_disk),
+    ("a_read_only_disk_costs_nothing", faults::read_only),
+    ("a_removed_recording_is_made_anew", faults::removed),
+    ("a_storm_of_scrapes_costs_no_notification", faults::scrapes),
+    ("a_clock_that_is_set_changes_no_span", faults::clock),
+    ("what_overflows_the_rings_is_counted", faults::overflow),
+    ("units_without_end_are_bounded", faults::many_units),
+    ("a_flood_is_shed_and_others_are_not", faults::flood),
+    ("hostile_payloads_stay_payloads", faults::hostile),
+    (
+        "it_comes_back_when_its_memory_is_taken",
+        faults::out_of_memory,
+    ),
     ("it_stops_cleanly_and_leaves_nothing", stops),
 ];
 
@@ -339,8 +355,14 @@ fn strangers() -> Result<String> {
         !as_nobody(&[TESTS_PROGRAM, "connect-stream", SOCKET])?,
         "the metrics"
     );
-    ensure!(!as_nobody(&["/bin/kill", "-9", &pid])?, "a signal");
-    ensure!(!as_nobody(&["/bin/kill", "-HUP", &pid])?, "a reload");
+    ensure!(
+        as_nobody(&["/bin/sh", "-c", "kill -0 $$"])?,
+        "no signal can be tried"
+    );
+    for signal in ["KILL", "HUP", "STOP"] {
+        let kill = format!("kill -{signal} {pid}");
+        ensure!(!as_nobody(&["/bin/sh", "-c", &kill])?, "{signal}");
+    }
     ensure!(
         !as_nobody(&["systemctl", "--no-ask-password", "stop", UNIT])?,
         "a stop"

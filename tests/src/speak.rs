@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use sd_notify::NotifyState;
 
 use crate::{
+    procfs,
     raw::{
         self,
         socket::{self, Credentials, Message},
@@ -138,6 +139,23 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
         };
         socket::send_message(socket, &message)
             .with_context(|| format!("could not send to {to}"))?;
+    }
+    Ok(())
+}
+
+/// Sends the text once from each of so many cgroups, which are made for it and removed: by their paths
+/// they are units of systemd.
+pub fn from_many(prefix: &str, count: u32, text: &str) -> Result<()> {
+    let to = env::var("NOTIFY_SOCKET").context("NOTIFY_SOCKET is not set")?;
+    let socket = datagram_socket()?;
+    let home = format!("{prefix}.scope");
+    for number in 0..count {
+        let cgroup = format!("{prefix}-{number}.service");
+        procfs::enter_cgroup(&cgroup)?;
+        socket::send_to(socket.as_fd(), text.as_bytes(), to.as_bytes(), 0)
+            .with_context(|| format!("could not send to {to}"))?;
+        procfs::enter_cgroup(&home)?;
+        procfs::remove_cgroup(&cgroup).with_context(|| format!("could not remove {cgroup}"))?;
     }
     Ok(())
 }
