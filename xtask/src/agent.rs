@@ -40,7 +40,7 @@ pub fn cargo(ready: &Ready) -> Result<Command> {
 /// A target is named even though it is this host's: otherwise procedural macros would be linked
 /// statically, too, and can't be.
 pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "build")?;
+    let mut cargo = release_cargo(ready, "build", &target_folder()?, "")?;
     cargo.arg("--release");
     for package in packages {
         cargo.args(["-p", package]);
@@ -50,9 +50,44 @@ pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
     Ok(target_folder()?.join(host_triple()?).join("release"))
 }
 
+/// Builds a program for other hosts, in the same way, but so that it does not tell where it was built:
+/// the same sources make the same bytes anywhere.
+pub fn build_for_others(ready: &Ready, package: &str) -> Result<PathBuf> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let remaps: String = [(root(), "/notify-trace"), (&home, "/cargo")]
+        .iter()
+        .map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()))
+        .collect();
+    // Not beside the others, which have other flags.
+    let target = folder_for_others()?;
+    let mut cargo = release_cargo(ready, "build", &target, &remaps)?;
+    cargo.args(["--release", "-p", package]);
+    command::inherit(&mut cargo).with_context(|| format!("could not build {package}"))?;
+    Ok(target.join(host_triple()?).join("release").join(package))
+}
+
+/// The target folder of [`build_for_others`].
+pub fn folder_for_others() -> Result<PathBuf> {
+    Ok(target_folder()?.join("for-others"))
+}
+
+/// When the sources were changed last, in seconds since 1970: what packages are dated by. Sources without
+/// a history are dated by the beginning of time.
+pub fn source_date() -> Result<String> {
+    if let Ok(date) = env::var("SOURCE_DATE_EPOCH") {
+        return Ok(date);
+    }
+    let mut git = Command::new("git");
+    git.current_dir(root()).args(["log", "-1", "--format=%ct"]);
+    Ok(command::output(&mut git).map_or_else(|_| "0".to_owned(), |date| date.trim().to_owned()))
+}
+
 /// Builds a bench target in the same way; returns the program.
 pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "bench")?;
+    let mut cargo = release_cargo(ready, "bench", &target_folder()?, "")?;
     cargo.args(["--no-run", "-p", package, "--bench", bench]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     cargo.stderr(Stdio::inherit());
@@ -63,15 +98,15 @@ pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf>
 }
 
 /// A cargo command that makes what [`build_release`] promises.
-fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
+fn release_cargo(ready: &Ready, verb: &str, target: &Path, more: &str) -> Result<Command> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let mut cargo = cargo(ready)?;
     cargo
         .args([verb, "--target", &host_triple()?, "--target-dir"])
-        .arg(target_folder()?);
+        .arg(target);
     cargo.env(
         "RUSTFLAGS",
-        format!("{flags} -Ctarget-feature=+crt-static").trim(),
+        format!("{flags} -Ctarget-feature=+crt-static{more}").trim(),
     );
     Ok(cargo)
 }
@@ -85,7 +120,8 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
     })
 }
 
-fn host_triple() -> Result<String> {
+/// This host, as the compiler calls it.
+pub fn host_triple() -> Result<String> {
     let about = command::output(Command::new("rustc").arg("-vV"))?;
     triple_of(&about).context("rustc -vV doesn't name its host")
 }

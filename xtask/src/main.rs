@@ -1,4 +1,4 @@
-//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test | bench | assets`.
+//! Builds, runs and tests notify-trace: `cargo xtask setup | run | demo | test | bench | assets | dist`.
 //!
 //! Owns the command line and the exit code; every verb is a module of its own:
 //!
@@ -6,6 +6,7 @@
 //! setup ──▶ tools in place ──▶ agent (release build) ──▶ run  | the agent on this host
 //!                                                   ├──▶ test | checks, then vm/ on every kernel
 //!                                                   ├──▶ demo | vm/ with a whole Debian in it
+//!                                                   ├──▶ dist | packages
 //!                                                   └──▶ bench | vm/ with a Debian of other tools
 //! ```
 
@@ -16,6 +17,7 @@ mod cache;
 mod command;
 mod debian;
 mod demo;
+mod dist;
 mod prebuilt;
 mod python;
 mod run;
@@ -48,6 +50,8 @@ enum Verb {
     Test(test::Arguments),
     /// Writes manual pages and shell completions
     Assets(assets::Arguments),
+    /// Makes packages: a static program, .deb, .rpm
+    Dist(dist::Arguments),
     /// Measures what the agent costs, against no agent and against other tools
     Bench(bench::Arguments),
 }
@@ -69,6 +73,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Demo(arguments) => demo::verb(&arguments),
         Verb::Test(arguments) => test::verb(&arguments),
         Verb::Assets(arguments) => assets::verb(&arguments),
+        Verb::Dist(arguments) => dist::verb(&arguments),
         Verb::Bench(arguments) => bench::verb(&arguments),
     }
 }
