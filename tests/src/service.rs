@@ -2,6 +2,7 @@
 //! `faults` breaks what it needs.
 
 mod faults;
+mod package;
 
 use std::{
     collections::BTreeMap,
@@ -44,9 +45,12 @@ const CAPABILITIES: [(u32, &str); 4] = [
     (39, "BPF"),
 ];
 
+/// The only one where the service is not brought by the tests.
+const PACKAGE: &str = "the_package_is_installed_upgraded_removed_and_purged";
+
 type Test = (&'static str, fn() -> Result<String>);
 
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 19] = [
     ("it_starts_and_says_how_it_is", starts),
     ("it_is_as_closed_as_is_stated", exposure),
     ("each_thread_has_the_least_that_works", capabilities),
@@ -68,13 +72,18 @@ const TESTS: [Test; 18] = [
         faults::out_of_memory,
     ),
     ("it_stops_cleanly_and_leaves_nothing", stops),
+    (PACKAGE, package::life),
 ];
 
 /// Runs all tests and says how they ended.
 pub fn run() -> ExitCode {
     wait_for_boot();
+    let is_brought = Path::new("/run/systemd/system").join(UNIT).exists();
     let mut counts = Counts::default();
     for (name, test) in TESTS {
+        if name != PACKAGE && !is_brought {
+            continue;
+        }
         let result = test();
         if result.is_err() {
             tell_journal();

@@ -36,11 +36,12 @@ pub fn cargo(ready: &Ready) -> Result<Command> {
 
 /// Builds packages in release mode and shows cargo's own progress; returns the binaries' folder.
 ///
-/// They are linked statically, so that the same ones run here and in a guest without a C library.
+/// They don't tell where they were built: the same sources make the same bytes anywhere. They are linked
+/// statically, so that the same ones run here and in a guest without a C library.
 /// A target is named even though it is this host's: otherwise procedural macros would be linked
 /// statically, too, and can't be.
 pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "build", &target_folder()?, "")?;
+    let mut cargo = release_cargo(ready, "build")?;
     cargo.arg("--release");
     for package in packages {
         cargo.args(["-p", package]);
@@ -48,30 +49,6 @@ pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
     command::inherit(&mut cargo)
         .with_context(|| format!("could not build {}", packages.join(", ")))?;
     Ok(target_folder()?.join(host_triple()?).join("release"))
-}
-
-/// Builds a program for other hosts, in the same way, but so that it does not tell where it was built:
-/// the same sources make the same bytes anywhere.
-pub fn build_for_others(ready: &Ready, package: &str) -> Result<PathBuf> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
-        .context("neither CARGO_HOME nor HOME is set")?;
-    let remaps: String = [(root(), "/notify-trace"), (&home, "/cargo")]
-        .iter()
-        .map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()))
-        .collect();
-    // Not beside the others, which have other flags.
-    let target = folder_for_others()?;
-    let mut cargo = release_cargo(ready, "build", &target, &remaps)?;
-    cargo.args(["--release", "-p", package]);
-    command::inherit(&mut cargo).with_context(|| format!("could not build {package}"))?;
-    Ok(target.join(host_triple()?).join("release").join(package))
-}
-
-/// The target folder of [`build_for_others`].
-pub fn folder_for_others() -> Result<PathBuf> {
-    Ok(target_folder()?.join("for-others"))
 }
 
 /// When the sources were changed last, in seconds since 1970: what packages are dated by. Sources without
@@ -87,7 +64,7 @@ pub fn source_date() -> Result<String> {
 
 /// Builds a bench target in the same way; returns the program.
 pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "bench", &target_folder()?, "")?;
+    let mut cargo = release_cargo(ready, "bench")?;
     cargo.args(["--no-run", "-p", package, "--bench", bench]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     cargo.stderr(Stdio::inherit());
@@ -98,17 +75,30 @@ pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf>
 }
 
 /// A cargo command that makes what [`build_release`] promises.
-fn release_cargo(ready: &Ready, verb: &str, target: &Path, more: &str) -> Result<Command> {
+fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
+    let remaps = remaps()?;
     let mut cargo = cargo(ready)?;
     cargo
         .args([verb, "--target", &host_triple()?, "--target-dir"])
-        .arg(target);
+        .arg(target_folder()?);
     cargo.env(
         "RUSTFLAGS",
-        format!("{flags} -Ctarget-feature=+crt-static{more}").trim(),
+        format!("{flags} -Ctarget-feature=+crt-static{remaps}").trim(),
     );
     Ok(cargo)
+}
+
+/// Flags that put other names in place of this machine's folders.
+fn remaps() -> Result<String> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    Ok([(root(), "/notify-trace"), (&home, "/cargo")]
+        .iter()
+        .map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()))
+        .collect())
 }
 
 /// Where the program of a target lies, by cargo's messages (The Cargo Book, External tools).

@@ -48,12 +48,18 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Makes all of them in a folder.
 pub fn make(ready: &Ready, folder: &Path) -> Result<Packages> {
+    let built = agent::build_release(ready, &["notify-trace"])?;
+    pack(ready, &built, folder)
+}
+
+/// Makes packages of what was built, which lies in that folder.
+pub fn pack(ready: &Ready, built: &Path, folder: &Path) -> Result<Packages> {
     let tools = tools::provide(&ready.cache)?;
-    let built = agent::build_for_others(ready, "notify-trace")?;
+    let built = built.join("notify-trace");
     // Where the manifest looks for them.
     let pages = agent::root().join("target/assets");
     command::output(&mut assets::write(ready, &pages)?)?;
-    let target = agent::folder_for_others()?;
+    let target = agent::target_folder()?;
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
 

@@ -28,7 +28,7 @@ enum Proof {
     Module(&'static str),
 }
 
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 8] = [
     Package {
         name: "gcc",
         proof: Proof::Program("cc"),
@@ -48,6 +48,12 @@ const PACKAGES: [Package; 7] = [
     Package {
         name: "xz-utils",
         proof: Proof::Program("xz"),
+        need: Need::Boot,
+    },
+    // Looks into the package that is made for others.
+    Package {
+        name: "rpm",
+        proof: Proof::Program("rpm"),
         need: Need::Boot,
     },
     Package {

@@ -56,6 +56,8 @@ enum House {
     Witness,
     /// The agent as a service of systemd, on the same disk.
     Service,
+    /// Debian's next release, for the package alone. It may not install on the day.
+    NewestPackage,
     /// systemd, on a disk with the container engines.
     Systems,
     /// The same, as they are in Debian's newest suite. It may not install on the day.
@@ -85,7 +87,7 @@ impl From<anyhow::Error> for Obstacle {
 ///
 /// In the order in which they are begun: the longest first, where two run at once. The newest suite
 /// changes every day, and a test run should fail by what changed here: it is run when it is named.
-pub const BOOTS: [Boot; 12] = [
+pub const BOOTS: [Boot; 13] = [
     Boot {
         name: "13-systems",
         series: TRIXIE.name,
@@ -207,6 +209,16 @@ pub const BOOTS: [Boot; 12] = [
         deadline: DEADLINE,
         is_extra: false,
     },
+    Boot {
+        name: "forky-package",
+        series: TRIXIE.name,
+        words: service::WORDS,
+        cpus: 2,
+        memory: 1024,
+        house: House::NewestPackage,
+        deadline: DEADLINE,
+        is_extra: false,
+    },
 ];
 
 /// What of the matrix is to run.
@@ -249,6 +261,13 @@ pub struct Try<'a> {
     selection: &'a Selection<'a>,
 }
 
+impl Boot {
+    /// Whether its guest installs the package.
+    pub const fn needs_package(&self) -> bool {
+        matches!(self.house, House::Service | House::NewestPackage)
+    }
+}
+
 impl<'a> Try<'a> {
     /// Makes ready what the guest starts from.
     pub fn prepare(
@@ -274,6 +293,11 @@ impl<'a> Try<'a> {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (service::initramfs(kernel, binaries)?, Some(image))
             }
+            House::NewestPackage => {
+                let image = image::get(cache, &image::FORKY)
+                    .map_err(|error| Obstacle::Skip(format!("{error:#}")))?;
+                (service::package_initramfs(kernel, binaries)?, Some(image))
+            }
             House::Witness => {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (witness::initramfs(kernel, binaries)?, Some(image))
@@ -294,7 +318,11 @@ impl<'a> Try<'a> {
         let kept_disk = match boot.house {
             House::Systems | House::NewestSystems => Some(hand_out::disk(log)?),
             House::PowerLoss => Some(power_loss::disk(log)?),
-            House::Bare | House::Systemd | House::Service | House::Witness => None,
+            House::Bare
+            | House::Systemd
+            | House::Service
+            | House::NewestPackage
+            | House::Witness => None,
         };
         Ok(Self {
             boot,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::studies::{self, Engines};
 use crate::{agent, assets, command, setup::Ready};
@@ -154,6 +154,46 @@ fn obstacle(is_root: bool, filesystems: &str, has_btf: bool) -> Option<&'static 
         return Some("because this host's kernel has no BTF");
     }
     None
+}
+
+/// What an .rpm has to have: path, and whether it is a file of settings.
+const IN_RPM: [(&str, bool); 8] = [
+    ("/usr/bin/notify-trace", false),
+    ("/etc/notify-trace/agent.toml", true),
+    ("/usr/lib/systemd/system/notify-trace.service", false),
+    ("/usr/lib/sysusers.d/notify-trace.conf", false),
+    ("/usr/share/man/man1/notify-trace-agent.1", false),
+    ("/usr/share/bash-completion/completions/notify-trace", false),
+    (
+        "/usr/share/notify-trace/prometheus/notify-trace.rules.yml",
+        false,
+    ),
+    ("/usr/share/notify-trace/grafana/notify-trace.json", false),
+];
+
+/// Whether an .rpm is whole, and has what it should.
+pub fn rpm(package: &Path) -> Result<()> {
+    let ask = |words: &[&str]| {
+        let mut rpm = Command::new("rpm");
+        command::output(rpm.args(words).arg(package))
+    };
+    ask(&["-K", "--nosignature"]).context("the .rpm is damaged")?;
+    let files = ask(&["-qp", "--list"])?;
+    let settings = ask(&["-qp", "--configfiles"])?;
+    for (path, is_setting) in IN_RPM {
+        let has = |list: &str| list.lines().any(|line| line == path);
+        ensure!(has(&files), "the .rpm lacks {path}");
+        ensure!(
+            has(&settings) == is_setting,
+            "{path} of the .rpm and settings"
+        );
+    }
+    let scripts = ask(&["-qp", "--scripts"])?;
+    for word in ["systemd-sysusers", "try-restart", "disable --now"] {
+        ensure!(scripts.contains(word), "the .rpm never does: {word}");
+    }
+    println!("the .rpm: {} files, whole", files.lines().count());
+    Ok(())
 }
 
 #[cfg(test)]

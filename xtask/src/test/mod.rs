@@ -15,9 +15,9 @@ mod systemd;
 mod systems;
 mod witness;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
     studies::Engines,
 };
 use crate::{
-    agent,
+    agent, dist,
     setup::{self, Need},
 };
 
@@ -111,6 +111,14 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.skip_vm {
         println!("all checks passed; the VM tests were left out");
         return Ok(ExitCode::SUCCESS);
+    }
+    let boots = &arguments.kernel;
+    if boots.is_empty() || boots.iter().any(Boot::needs_package) {
+        let packages = dist::pack(&ready, &folder, &agent::target_folder()?.join("dist"))?;
+        checks::rpm(&packages.rpm)?;
+        let beside = folder.join(service::PACKAGE);
+        fs::copy(&packages.deb, &beside)
+            .with_context(|| format!("could not copy {}", packages.deb.display()))?;
     }
     let plan = arguments.plan.and_then(|plan| plan.to_possible_value());
     let selection = Selection {

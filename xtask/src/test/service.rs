@@ -29,13 +29,24 @@ pub const WORDS: &[&str] = &[
     "systemd.wants=nt-service-check.service",
 ];
 
+/// What the package is called that lies beside the binaries.
+pub const PACKAGE: &str = "notify-trace.deb";
+
+/// A guest for the package alone.
+pub fn package_initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
+    let mut archive = super::systemd::with_programs(kernel, binaries)?;
+    archive.copy(
+        &format!("payload/notify-trace/{PACKAGE}"),
+        &binaries.join(PACKAGE),
+    )?;
+    archive.units(&[("nt-service-check.service", CHECK)])?;
+    Ok(archive)
+}
+
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
-    let mut archive = super::systemd::with_programs(kernel, binaries)?;
-    archive.units(&[
-        ("notify-trace.service", SERVICE),
-        ("nt-service-check.service", CHECK),
-    ])?;
+    let mut archive = package_initramfs(kernel, binaries)?;
+    archive.units(&[("notify-trace.service", SERVICE)])?;
     archive.folder("payload/sysusers.d")?;
     archive.file("payload/sysusers.d/notify-trace.conf", USER.as_bytes())?;
     archive.setting("system/notify-trace.service.d/here.conf", HERE)?;

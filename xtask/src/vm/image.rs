@@ -89,6 +89,23 @@ pub const NEWEST_SYSTEMS: Recipe = Recipe {
     ..SYSTEMS
 };
 
+/// Debian's next release, with systemd.
+pub const FORKY: Recipe = Recipe {
+    suite: "forky",
+    security: None,
+    packages: &[
+        "systemd",
+        "systemd-sysv",
+        "udev",
+        "dbus",
+        "libpam-systemd",
+        // Not parts of systemd's dependencies there.
+        "libseccomp2",
+        "mount",
+    ],
+    ..TRIXIE
+};
+
 /// The image of a recipe, made now when the cache doesn't have it.
 pub fn get(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
     let path = cache.path("images").join(file_name(recipe));
