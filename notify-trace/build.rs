@@ -46,6 +46,13 @@ fn main() -> Result<()> {
             unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
         }
     }
+    // So that the object, which is part of the program, doesn't tell where it was built: aya-build has
+    // its own flags for the compiler.
+    // SAFETY: a build script has one thread at this point.
+    unsafe {
+        env::set_var("CARGO_UNSTABLE_TRIM_PATHS", "true");
+        env::set_var("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
+    }
     // aya-build shows every line of the inner cargo as a warning: leave only what is one.
     // SAFETY: a build script has one thread at this point.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
