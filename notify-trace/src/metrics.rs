@@ -177,4 +177,34 @@ mod tests {
             .sum();
         assert_eq!(sum, 1000, "{text}");
     }
+
+    /// Names of metrics in a text: words that begin as ours do.
+    fn names(text: &str) -> std::collections::BTreeSet<&str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("notify_trace_") || word.starts_with("process_"))
+            .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+            .collect()
+    }
+
+    #[test]
+    fn rules_dashboard_and_document_speak_of_metrics_that_are_there() {
+        let shown = Counts::new(1).shown;
+        let condition = crate::store::Condition::default();
+        let text = families::text(shown, Some(condition), own::look()).expect("memory takes all");
+        let types: std::collections::BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        let rules = include_str!("../../dist/prometheus/notify-trace.rules.yml");
+        let dashboard = include_str!("../../dist/grafana/notify-trace.json");
+        for used in names(rules).into_iter().chain(names(dashboard)) {
+            assert!(types.contains(used), "there is no {used}");
+        }
+        // Some stand there by their ends only.
+        let document = include_str!("../../docs/agent.md");
+        for name in &types {
+            let end = name.trim_start_matches("notify_trace");
+            assert!(document.contains(end), "{name} is not in docs/agent.md");
+        }
+    }
 }

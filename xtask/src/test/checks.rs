@@ -4,7 +4,10 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::studies::{self, Engines};
+use super::{
+    prometheus,
+    studies::{self, Engines},
+};
 use crate::{agent, assets, command, setup::Ready};
 
 /// Formatting, lints of both sides, unit tests, documentation. None of them needs the kernel side's
@@ -87,6 +90,16 @@ pub fn studies(ready: &Ready, binaries: &Path, engines: Engines) -> Result<()> {
     let compared =
         studies::compare(&ready.cache, &agent, &[&copy, &other], engines).context(title)?;
     println!("two hosts: {compared}");
+    eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The metrics, as Prometheus reads them.
+pub fn metrics(ready: &Ready) -> Result<()> {
+    let title = "metrics by Prometheus";
+    eprintln!("── {title}");
+    let start = Instant::now();
+    println!("{}", prometheus::check(ready)?);
     eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -9,6 +9,7 @@ mod document;
 mod hand_out;
 mod matrix;
 mod power_loss;
+mod prometheus;
 mod service;
 mod studies;
 mod systemd;
@@ -107,6 +108,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     };
     if !arguments.skip_checks {
         checks::studies(&ready, &folder, engines)?;
+        checks::metrics(&ready)?;
     }
     if arguments.skip_vm {
         println!("all checks passed; the VM tests were left out");

@@ -1,0 +1,86 @@
+//! A real Prometheus: scrapes what an agent would have counted of a recording, takes the alert rules, and
+//! answers every question of the dashboard.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::{
+    agent,
+    cache::Cache,
+    command,
+    debian::{Archive, Suite},
+    setup::Ready,
+};
+
+/// Whose Prometheus.
+const SUITE: Suite = "trixie";
+const PACKAGE: &str = "prometheus";
+const ASKS: &str = include_str!("prometheus/asks.py");
+
+/// Runs it; what it says.
+pub fn check(ready: &Ready) -> Result<String> {
+    let programs = programs(&ready.cache)?;
+    let mut cargo = agent::cargo(ready)?;
+    cargo.env("AYA_BUILD_SKIP", "1");
+    cargo.args(["build", "--quiet", "-p", "notify-trace", "--example"]);
+    cargo.arg("metrics_of_recording");
+    command::output(&mut cargo)?;
+    let example = agent::target_folder()?.join("debug/examples/metrics_of_recording");
+    let folder = agent::target_folder()?.join("prometheus");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("could not create {}", folder.display()))?;
+    let script = folder.join("asks.py");
+    fs::write(&script, ASKS).context("could not write the script")?;
+    let mut python = Command::new("python3");
+    python.arg(&script).arg(&programs).arg(&example);
+    python.arg(agent::root().join("notify-trace/tests/recordings/v1.ntrec"));
+    python.arg(agent::root().join("dist")).arg(&folder);
+    let said = command::output(&mut python).context("Prometheus and the metrics")?;
+    ensure!(said.contains("Prometheus"), "it says: {said}");
+    Ok(said.trim().to_owned())
+}
+
+/// Where `prometheus` lies: unpacked in the cache, installed nowhere.
+fn programs(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.path("tools").join(format!("{PACKAGE}-{SUITE}"));
+    let bin = folder.join("usr/bin");
+    if bin.join("prometheus").is_file() {
+        return Ok(bin);
+    }
+    let _lock = cache.lock()?;
+    if bin.join("prometheus").is_file() {
+        return Ok(bin);
+    }
+    command::step("fetching Prometheus", || {
+        let archive = Archive::of_this_system(cache)?;
+        archive.update(SUITE)?;
+        let stanza = archive
+            .packages(SUITE, PACKAGE)?
+            .into_iter()
+            .find(|stanza| stanza.package == PACKAGE)
+            .ok_or_else(|| anyhow!("{SUITE} has no {PACKAGE}"))?;
+        let draft = cache.draft()?;
+        archive.download(SUITE, &stanza, draft.path())?;
+        let unpacked = draft.path().join("unpacked");
+        for file in debs(draft.path())? {
+            command::output(Command::new("dpkg-deb").arg("-x").arg(file).arg(&unpacked))?;
+        }
+        draft.publish("unpacked", &folder)
+    })?;
+    Ok(bin)
+}
+
+fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(folder).context("could not list what was downloaded")?;
+    Ok(files
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "deb"))
+        .collect())
+}
