@@ -3,6 +3,7 @@
 
 mod faults;
 mod package;
+mod soak;
 
 use std::{
     collections::BTreeMap,
@@ -80,6 +81,14 @@ pub fn run() -> ExitCode {
     wait_for_boot();
     let is_brought = Path::new("/run/systemd/system").join(UNIT).exists();
     let mut counts = Counts::default();
+    if soak::minutes().is_some() {
+        let result = soak::soak();
+        if result.is_err() {
+            tell_journal();
+        }
+        counts.check_saying("service::nothing_is_lost_or_leaked_in_the_long_run", result);
+        return counts.tell();
+    }
     for (name, test) in TESTS {
         if name != PACKAGE && !is_brought {
             continue;

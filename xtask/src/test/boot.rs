@@ -56,6 +56,8 @@ enum House {
     Witness,
     /// The agent as a service of systemd, on the same disk.
     Service,
+    /// The same for a long run, on a disk with the container engines.
+    Soak,
     /// Debian's next release, for the package alone. It may not install on the day.
     NewestPackage,
     /// systemd, on a disk with the container engines.
@@ -87,7 +89,7 @@ impl From<anyhow::Error> for Obstacle {
 ///
 /// In the order in which they are begun: the longest first, where two run at once. The newest suite
 /// changes every day, and a test run should fail by what changed here: it is run when it is named.
-pub const BOOTS: [Boot; 13] = [
+pub const BOOTS: [Boot; 14] = [
     Boot {
         name: "13-systems",
         series: TRIXIE.name,
@@ -210,6 +212,16 @@ pub const BOOTS: [Boot; 13] = [
         is_extra: false,
     },
     Boot {
+        name: "6.12-soak",
+        series: TRIXIE.name,
+        words: service::SOAK_WORDS,
+        cpus: 2,
+        memory: 2048,
+        house: House::Soak,
+        deadline: DEADLINE,
+        is_extra: false,
+    },
+    Boot {
         name: "forky-package",
         series: TRIXIE.name,
         words: service::WORDS,
@@ -234,6 +246,8 @@ pub struct Selection<'a> {
     pub refresh: bool,
     /// Who is asked about recordings.
     pub engines: Engines,
+    /// How long the long run is, in minutes.
+    pub minutes: u32,
     /// So many guests at once; by this machine's CPUs when none.
     pub jobs: Option<usize>,
 }
@@ -293,6 +307,10 @@ impl<'a> Try<'a> {
                 let image = image::get(cache, &image::TRIXIE)?;
                 (service::initramfs(kernel, binaries)?, Some(image))
             }
+            House::Soak => {
+                let image = image::get(cache, &image::SYSTEMS)?;
+                (service::soak_initramfs(kernel, binaries)?, Some(image))
+            }
             House::NewestPackage => {
                 let image = image::get(cache, &image::FORKY)
                     .map_err(|error| Obstacle::Skip(format!("{error:#}")))?;
@@ -321,6 +339,7 @@ impl<'a> Try<'a> {
             House::Bare
             | House::Systemd
             | House::Service
+            | House::Soak
             | House::NewestPackage
             | House::Witness => None,
         };
@@ -367,6 +386,15 @@ impl<'a> Try<'a> {
         }
     }
 
+    fn deadline(&self) -> Duration {
+        match self.boot.house {
+            House::Soak => {
+                self.boot.deadline + Duration::from_secs(u64::from(self.selection.minutes) * 60)
+            }
+            _ => self.boot.deadline,
+        }
+    }
+
     fn guest(&self) -> Guest<'_> {
         Guest {
             kernel: &self.kernel.vmlinuz,
@@ -377,7 +405,7 @@ impl<'a> Try<'a> {
             disk: self.disk.as_deref(),
             kept_disk: self.kept_disk.as_deref(),
             console_log: None,
-            deadline: self.boot.deadline,
+            deadline: self.deadline(),
         }
     }
 
@@ -398,7 +426,7 @@ impl<'a> Try<'a> {
         if end? == End::Deadline {
             return Err(anyhow!(
                 "not finished after {} s",
-                self.boot.deadline.as_secs()
+                self.deadline().as_secs()
             ));
         }
         verdict(lines.iter().map(String::as_str)).map_err(|trouble| anyhow!("{trouble}"))
@@ -422,6 +450,9 @@ fn words(boot: &Boot, selection: &Selection) -> Vec<String> {
         .filter(is_chosen)
         .map(|word| (*word).to_owned())
         .collect();
+    if boot.house == House::Soak {
+        words.push(format!("notify-trace.minutes={}", selection.minutes));
+    }
     words.extend(selection.plan.map(|plan| format!("{PLAN_WORD}{plan}")));
     words.extend(
         selection
@@ -459,6 +490,7 @@ mod tests {
             refresh: false,
             engines: Engines::DuckDb,
             jobs: None,
+            minutes: 5,
         };
         assert!(words(&boot("7").unwrap(), &all).is_empty());
         let some = Selection {

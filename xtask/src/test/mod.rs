@@ -37,6 +37,9 @@ pub struct Arguments {
     /// only when named
     #[arg(long, value_name = "NAME", value_parser = boot::boot)]
     kernel: Vec<Boot>,
+    /// How long 6.12-soak runs
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: u32,
     /// Only this plan of hooks; the guest goes through all of them by default
     #[arg(long)]
     plan: Option<Plan>,
@@ -130,6 +133,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         refresh: arguments.refresh,
         engines,
         jobs: arguments.jobs,
+        minutes: arguments.minutes,
     };
     let passed = matrix::run(&ready.cache, &folder, &selection)?;
     if arguments.write_systems {

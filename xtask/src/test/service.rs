@@ -29,6 +29,14 @@ pub const WORDS: &[&str] = &[
     "systemd.wants=nt-service-check.service",
 ];
 
+/// The same for a long run: the engines of the image are not started.
+pub const SOAK_WORDS: &[&str] = &[
+    "systemd.show_status=0",
+    "systemd.getty_auto=0",
+    "systemd.unit=basic.target",
+    "systemd.wants=nt-service-check.service",
+];
+
 /// What the package is called that lies beside the binaries.
 pub const PACKAGE: &str = "notify-trace.deb";
 
@@ -43,12 +51,26 @@ pub fn package_initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> 
     Ok(archive)
 }
 
+/// A guest for a long run, with a container engine.
+pub fn soak_initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
+    let mut archive = super::systemd::with_programs(kernel, binaries)?;
+    super::systems::with_scenarios(&mut archive)?;
+    archive.units(&[("nt-service-check.service", CHECK)])?;
+    with_service(&mut archive)?;
+    Ok(archive)
+}
+
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = package_initramfs(kernel, binaries)?;
+    with_service(&mut archive)?;
+    Ok(archive)
+}
+
+/// Adds the service and its user.
+fn with_service(archive: &mut Initramfs) -> Result<()> {
     archive.units(&[("notify-trace.service", SERVICE)])?;
     archive.folder("payload/sysusers.d")?;
     archive.file("payload/sysusers.d/notify-trace.conf", USER.as_bytes())?;
-    archive.setting("system/notify-trace.service.d/here.conf", HERE)?;
-    Ok(archive)
+    archive.setting("system/notify-trace.service.d/here.conf", HERE)
 }

@@ -35,14 +35,19 @@ pub const WORDS: &[&str] = &[
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = super::systemd::with_programs(kernel, binaries)?;
-    archive.copy("payload/notify-trace/busybox", &setup::busybox()?)?;
-    pack(
-        &mut archive,
-        &agent::root().join("tests/systems"),
-        "payload/notify-trace/systems",
-    )?;
+    with_scenarios(&mut archive)?;
     archive.units(&UNITS)?;
     Ok(archive)
+}
+
+/// Adds the scenarios, and what they make containers of.
+pub fn with_scenarios(archive: &mut Initramfs) -> Result<()> {
+    archive.copy("payload/notify-trace/busybox", &setup::busybox()?)?;
+    pack(
+        archive,
+        &agent::root().join("tests/systems"),
+        "payload/notify-trace/systems",
+    )
 }
 
 /// Adds a folder with all that is in it.
