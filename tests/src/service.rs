@@ -51,7 +51,7 @@ const PACKAGE: &str = "the_package_is_installed_upgraded_removed_and_purged";
 
 type Test = (&'static str, fn() -> Result<String>);
 
-const TESTS: [Test; 19] = [
+const TESTS: [Test; 21] = [
     ("it_starts_and_says_how_it_is", starts),
     ("it_is_as_closed_as_is_stated", exposure),
     ("each_thread_has_the_least_that_works", capabilities),
@@ -59,6 +59,8 @@ const TESTS: [Test; 19] = [
     ("what_is_counted_is_what_is_recorded", metrics),
     ("who_may_nothing_gets_nothing", strangers),
     ("it_comes_back_when_it_is_killed_and_leaves_nothing", killed),
+    ("another_one_disturbs_nothing", faults::another),
+    ("a_cpu_that_comes_up_is_read_too", faults::cpus),
     ("a_full_disk_costs_nothing", faults::full_disk),
     ("a_read_only_disk_costs_nothing", faults::read_only),
     ("a_removed_recording_is_made_anew", faults::removed),

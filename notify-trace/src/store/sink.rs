@@ -33,6 +33,19 @@ pub struct Options {
     pub acknowledge: Option<fn(u64)>,
 }
 
+/// Whether a file may be there, or writable, later: its disk is not mounted, is read-only, is full.
+fn may_pass(error: &StoreError) -> bool {
+    match error {
+        // Somebody else's, or no file at all: no disk will change that.
+        StoreError::Io { source, .. } => !matches!(
+            source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+        ),
+        StoreError::Sqlite { .. } => true,
+        _ => false,
+    }
+}
+
 /// Looks at a recording that is written.
 #[derive(Clone, Debug)]
 pub struct Watch(Arc<Queue>);
@@ -65,9 +78,7 @@ impl Store {
         let open = || RecordingFile::open(path, options.durability, options.limits);
         let file = match open() {
             Ok(file) => Some(file),
-            Err(StoreError::Io { .. } | StoreError::Sqlite { .. }) if options.waits_for_disk => {
-                None
-            }
+            Err(error) if options.waits_for_disk && may_pass(&error) => None,
             Err(error) => return Err(error.into()),
         };
         let queue = Arc::new(Queue::new(QUEUE_BYTES));

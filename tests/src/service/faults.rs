@@ -91,6 +91,92 @@ fn on_small_disk(act: impl FnOnce() -> Result<String>) -> Result<String> {
     result
 }
 
+/// A trace beside it, and a second agent that would write the same.
+pub(super) fn another() -> Result<String> {
+    let trace = Command::new(AGENT)
+        .args([
+            "trace", "-o", "json", "--unit", "nt-both", "--count", "20", "--for", "60s",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // Its programs are attached when it says something; the sender begins later than that.
+    thread::sleep(Duration::from_secs(8));
+    say(
+        "nt-both",
+        &["--times", "20", "--every-ms", "20", "STATUS=both"],
+    )?;
+    let output = trace.wait_with_output()?;
+    let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let seen = numbers(&events, "nt-both.service");
+    ensure!(
+        seen == (1..=20).collect::<Vec<_>>(),
+        "the trace has {seen:?}"
+    );
+    all_recorded("nt-both", 20)?;
+    let second = Command::new(AGENT)
+        .args(["agent", "--config", CONFIG])
+        .env_remove("NOTIFY_SOCKET")
+        .output()?;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    ensure!(
+        second.status.code() == Some(1),
+        "{:?}: {said}",
+        second.status
+    );
+    ensure!(said.contains("belongs to another user"), "{said}");
+    ensure!(is_well()?, "the first one is not well");
+    Ok("20 of 20 for both; a second agent is refused its recording".to_owned())
+}
+
+/// Switches a CPU off and on.
+fn cycle_cpu() -> Result<()> {
+    for state in ["0", "1"] {
+        fs::write("/sys/devices/system/cpu/cpu1/online", state)
+            .context("could not switch CPU 1")?;
+        thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+pub(super) fn cpus() -> Result<String> {
+    let paranoid = "/proc/sys/kernel/perf_event_paranoid";
+    let before = fs::read_to_string(paranoid)?;
+    // With 2, CAP_PERFMON is enough, and that is kept.
+    fs::write(paranoid, "2")?;
+    let pid = main_pid()?;
+    cycle_cpu()?;
+    say(
+        "nt-cpus",
+        &["--times", "50", "--every-ms", "5", "STATUS=cpus"],
+    )?;
+    all_recorded("nt-cpus", 50)?;
+    ensure!(main_pid()? == pid, "it was started again");
+    // Else CAP_SYS_ADMIN is asked for, which was given up.
+    fs::write(paranoid, before.trim())?;
+    cycle_cpu()?;
+    until("the next agent", || {
+        let next: u32 = show("MainPID")?.parse()?;
+        Ok((next > 0 && next != pid && show("SubState")? == "running").then_some(()))
+    })?;
+    let log = output(
+        "journalctl",
+        &["-u", UNIT, "-n", "30", "-o", "cat", "--no-pager"],
+    )?;
+    ensure!(log.contains("CPU 1 has come up"), "{log}");
+    say(
+        "nt-cpus-after",
+        &["--times", "50", "--every-ms", "5", "STATUS=cpus"],
+    )?;
+    all_recorded("nt-cpus-after", 50)?;
+    Ok(format!(
+        "a ring of its own; with kernel.perf_event_paranoid = {} by starting again",
+        before.trim()
+    ))
+}
+
 pub(super) fn full_disk() -> Result<String> {
     on_small_disk(|| {
         let filler = format!("{FOLDER}/filler");
