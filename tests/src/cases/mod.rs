@@ -1,6 +1,7 @@
 //! Every case: what it needs, and how it runs. One file for each kind of behaviour.
 
 mod addresses;
+mod agent;
 mod attribution;
 mod bystanders;
 mod calls;
@@ -218,6 +219,7 @@ static CASES: &[Case] = &[
         life::without_privileges_the_missing_capability_is_named,
         Once
     ),
+    alone!(agent::the_agent_is_a_service_by_its_own_protocol, EachPlan),
     alone!(doctor::doctor_agrees_with_the_kernel_and_with_trace, Once),
     alone!(doctor::doctor_as_nobody_says_all_and_ends_with_3, Once),
     alone!(doctor::doctor_finds_what_a_filter_refuses, Once),
