@@ -174,6 +174,10 @@ impl Config {
                     != (&new.metrics.listen, new.metrics.public),
                 "metrics.listen",
             ),
+            (
+                self.limits.cpu_percent != new.limits.cpu_percent,
+                "limits.cpu_percent",
+            ),
         ];
         changed
             .into_iter()

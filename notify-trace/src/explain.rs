@@ -43,6 +43,13 @@ impl Explain {
         }
     }
 
+    /// What is shown may change: all that is shown is remembered.
+    #[must_use]
+    pub fn for_changes(mut self) -> Self {
+        self.view = self.view.for_changes();
+        self
+    }
+
     /// From now on these are shown. What was shown before is still known.
     pub fn change_view(&mut self, options: ViewOptions) {
         self.view.change(options);

@@ -39,6 +39,16 @@ const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 /// are missing that were written.
 const LAST_DRAINS: usize = 100;
 
+/// What is different for a service: what it sends itself is left out (it would see itself for ever), what is
+/// shown may change, and it ends with an error when a CPU comes up that can't be given a ring, for whoever
+/// starts it again gets one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsService {
+    /// What it may cost, in percent of one CPU; `None`: what it costs. Above it, those who send most are
+    /// left out.
+    pub cpu_percent: Option<u32>,
+}
+
 /// What to trace, and until when.
 #[derive(Debug)]
 pub struct Settings {
@@ -48,13 +58,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What is shown.
     pub view: ViewOptions,
-    /// Without what this process itself sends: an agent that is a service would see itself for ever.
-    pub leaves_out_own: bool,
-    /// What it may cost, in percent of one CPU; `None`: what it costs. Above it, those who send most are
-    /// left out.
-    pub cpu_percent: Option<u32>,
-    /// Ends with an error when a CPU comes up that can't be given a ring: whoever starts it again gets one.
-    pub needs_all_cpus: bool,
+    /// As a service that runs for good.
+    pub service: Option<AsService>,
     /// With conclusions between the events.
     pub explain: bool,
     /// With what the service managers say of the units that send.
@@ -177,7 +182,7 @@ pub async fn run(
         if stages.is_ended() && !command.is_running() {
             break;
         }
-        if settings.needs_all_cpus && rings.refused().is_some() {
+        if settings.service.is_some() && rings.refused().is_some() {
             break;
         }
         let enough = stages.sink_ends_at().filter(|_| !command.is_running());
@@ -231,7 +236,7 @@ pub async fn run(
     stages.close();
     stages.into_result()?;
     match rings.refused() {
-        Some(cpu) if settings.needs_all_cpus => bail!(
+        Some(cpu) if settings.service.is_some() => bail!(
             "CPU {cpu} has come up, and the kernel refuses it a ring now that capabilities are given \
              up: start again"
         ),

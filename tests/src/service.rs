@@ -275,7 +275,7 @@ fn reload() -> Result<String> {
     let mut reloads = 0;
     while steady.try_wait()?.is_none() {
         configure(if reloads % 2 == 0 {
-            "redact = [\"X_SECRET\"]"
+            "unit = [\"nt-steady\"]\nredact = [\"X_SECRET\"]"
         } else {
             ""
         })?;

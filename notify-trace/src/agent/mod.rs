@@ -21,16 +21,18 @@ use tokio::time::Instant;
 #[cfg(feature = "metrics")]
 pub use self::counted::Counted;
 pub use self::service::Service;
-use self::status::Seen;
-use crate::event::{Event, Loss};
+use self::status::{Seen, Unsaid};
+use crate::event::Event;
 use crate::privileges::{self, Role};
-use crate::sink::text::frame;
 use crate::sink::{Reading, Sink};
 use crate::store::{Limits, Store};
 use crate::view::ViewOptions;
 
 /// How often a status is told, if it has changed.
 const STATUS: Duration = Duration::from_secs(60);
+
+/// How soon after an event, at the earliest.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Settings that were read anew.
 #[derive(Debug)]
@@ -59,8 +61,9 @@ pub struct Agent {
     told: String,
     next_status: Option<Instant>,
     next_ping: Option<Instant>,
-    /// When the journal was told last of what was lost.
-    complained_at: Option<Instant>,
+    /// What was lost, and of whom, since the journal was told.
+    unsaid: Unsaid,
+    next_complaint: Option<Instant>,
 }
 
 impl Agent {
@@ -77,7 +80,8 @@ impl Agent {
             told: String::new(),
             next_status: None,
             next_ping: None,
-            complained_at: None,
+            unsaid: Unsaid::default(),
+            next_complaint: None,
         }
     }
 
@@ -133,28 +137,30 @@ impl Agent {
             service.status(&status);
             self.told = status;
         }
-        self.next_status = None;
-        // The next event asks for it again: whoever is idle has nothing to tell.
+        // The next event asks for it again, for whoever is idle has nothing to tell; but that trouble is over.
+        let is_troubled =
+            (self.store.as_ref()).is_some_and(|store| store.condition().trouble.is_some());
+        self.next_status = is_troubled.then(|| now + STATUS);
         self.seen.told_at = Some(now);
     }
 
-    /// Says in the journal what is lost, now and then.
-    fn complain(&mut self, loss: &Loss) {
-        let now = Instant::now();
-        let is_due = self
-            .complained_at
-            .is_none_or(|at| now.duration_since(at) >= STATUS);
-        if is_due && loss.losses.any() {
-            self.complained_at = Some(now);
-            eprintln!("notify-trace: lost: {}", frame::loss(loss));
+    /// Says in the journal what was lost: the first at once, what follows all together.
+    fn complain(&mut self, now: Instant) {
+        if let Some(loss) = self.unsaid.take() {
+            eprintln!("notify-trace: lost: {loss}");
+            self.next_complaint = Some(now + STATUS);
+        } else {
+            self.next_complaint = None;
         }
     }
 
     /// Something has happened that the status should tell, some time.
     fn has_news(&mut self) {
         if self.service.is_some() && self.next_status.is_none() {
-            let told_at = self.seen.told_at.unwrap_or_else(Instant::now);
-            self.next_status = Some(told_at + STATUS);
+            let now = Instant::now();
+            let told_at = self.seen.told_at.unwrap_or(now);
+            // What comes is stored, or not, a moment later.
+            self.next_status = Some((told_at + STATUS).max(now + SOON));
         }
     }
 }
@@ -163,7 +169,10 @@ impl Sink for Agent {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.seen.event(event);
         if let Event::Loss(loss) = event {
-            self.complain(loss);
+            self.unsaid.add(loss);
+            if self.next_complaint.is_none() {
+                self.complain(Instant::now());
+            }
         }
         self.keep(event)?;
         if matches!(event, Event::Session(_)) {
@@ -192,10 +201,10 @@ impl Sink for Agent {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        match (self.next_ping, self.next_status) {
-            (Some(ping), Some(status)) => Some(ping.min(status)),
-            (ping, status) => ping.or(status),
-        }
+        [self.next_ping, self.next_status, self.next_complaint]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn wake(&mut self) {
@@ -208,6 +217,9 @@ impl Sink for Agent {
         }
         if self.next_status.is_some_and(|at| at <= now) {
             self.tell_status(now);
+        }
+        if self.next_complaint.is_some_and(|at| at <= now) {
+            self.complain(now);
         }
     }
 

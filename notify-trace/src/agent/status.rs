@@ -1,11 +1,46 @@
-//! The agent's `STATUS=`: how it is, in a line that `systemctl status` shows.
+//! The agent's `STATUS=`: how it is, in a line that `systemctl status` shows; and what was lost, for the
+//! journal.
 
 use tokio::time::Instant;
 
-use crate::event::Event;
+use crate::event::{Event, Loss, ShedFrom};
 use crate::sink::Reading;
+use crate::sink::text::frame;
 use crate::store::Condition;
 use crate::words;
+
+/// What was lost since it was told last.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid(Option<Loss>);
+
+/// Most cgroups that are named.
+const NAMED: usize = 8;
+
+impl Unsaid {
+    /// Adds a loss.
+    pub(super) fn add(&mut self, loss: &Loss) {
+        let Some(all) = &mut self.0 else {
+            self.0 = Some(loss.clone());
+            return;
+        };
+        all.losses.add(&loss.losses);
+        for from in &loss.shed_from {
+            match all.shed_from.iter_mut().find(|it| it.cgroup == from.cgroup) {
+                Some(it) => it.datagrams += from.datagrams,
+                None => all.shed_from.push(from.clone()),
+            }
+        }
+        all.shed_from
+            .sort_by_key(|from: &ShedFrom| std::cmp::Reverse(from.datagrams));
+        all.shed_from.truncate(NAMED);
+    }
+
+    /// In words, if anything was.
+    pub(super) fn take(&mut self) -> Option<String> {
+        let loss = self.0.take()?;
+        loss.losses.any().then(|| frame::loss(&loss))
+    }
+}
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -87,6 +122,31 @@ fn recording(condition: &Condition) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_are_added_up_until_they_are_told() {
+        let loss = |path: &str, datagrams| Loss {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            losses: crate::event::Losses {
+                shed: datagrams,
+                ..crate::event::Losses::default()
+            },
+            shed_from: vec![ShedFrom {
+                cgroup: Some(crate::event::Blob(path.as_bytes().to_vec())),
+                datagrams,
+            }],
+        };
+        let mut unsaid = Unsaid::default();
+        for (path, datagrams) in [("/a", 1), ("/b", 5), ("/a", 2)] {
+            unsaid.add(&loss(path, datagrams));
+        }
+        let said = unsaid.take().expect("something was lost");
+        assert!(
+            said.starts_with("8 datagrams left out") && said.ends_with("5 of /b, 3 of /a"),
+            "{said}"
+        );
+        assert!(unsaid.take().is_none());
+    }
 
     #[test]
     fn trouble_is_told_and_peace_is_short() {

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
 #[cfg(feature = "metrics")]
@@ -13,13 +13,14 @@ use crate::agent::Counted;
 use crate::agent::{Agent, Reloaded, Reread, Service};
 use crate::cli::capture::{CaptureArgs, PlanArg};
 use crate::cli::exit::Exit;
-use crate::cli::trace::{Hangup, capture_until, listen_for_signals, settings};
-use crate::cli::view::ViewArgs;
+use crate::cli::trace::{Hangup, capture_until, cgroup_id, listen_for_signals, settings};
+use crate::cli::view::{ViewArgs, parse_key};
 use crate::config::{Config, Override, resolve};
 use crate::escape;
 use crate::event::PlanName;
 #[cfg(feature = "metrics")]
 use crate::metrics::{Listen, Metrics};
+use crate::pipeline::AsService;
 use crate::privileges;
 use crate::quantity::{Size, Span};
 use crate::select::Rules;
@@ -74,9 +75,9 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
     let capture = capture_args(&config);
     let mut settings = settings(&capture)?;
     settings.asks_managers = config.capture.facts;
-    settings.leaves_out_own = true;
-    settings.cpu_percent = Some(config.limits.cpu_percent).filter(|percent| *percent > 0);
-    settings.needs_all_cpus = true;
+    settings.service = Some(AsService {
+        cpu_percent: Some(config.limits.cpu_percent).filter(|percent| *percent > 0),
+    });
     let requests = listen_for_signals(Hangup::Reloads)?;
     let store = open_store(&config)?;
     let service = Service::start().context("cannot start the thread that notifies")?;
@@ -149,6 +150,14 @@ fn variable((name, value): (OsString, OsString)) -> Option<Override> {
 fn check(config: &Config) -> Result<()> {
     let capture = &config.capture;
     Rules::new(&capture.socket, &capture.only_socket, capture.internal).context("[capture]")?;
+    for path in &capture.cgroup {
+        cgroup_id(path).context("[capture]")?;
+    }
+    if let Some(btf) = &capture.btf
+        && let Err(error) = std::fs::metadata(btf)
+    {
+        bail!("capture.btf = {}: {error}", escape::path(btf));
+    }
     if !(4096..=1 << 30).contains(&capture.ring_size.0) {
         bail!(
             "capture.ring_size = {}: it must be between 4K and 1G",
@@ -156,6 +165,12 @@ fn check(config: &Config) -> Result<()> {
         );
     }
     view_args(config).options().context("[view]")?;
+    for key in &config.view.redact {
+        // What can't be a key would withhold nothing.
+        parse_key(key).map_err(|why| {
+            anyhow!("view.redact = {key:?}: {why}; several keys are a list, [\"STATUS\", \"X_*\"]")
+        })?;
+    }
     if config.view.keys_only && !config.view.redact.is_empty() {
         bail!("view.redact and view.keys_only exclude each other");
     }
@@ -304,6 +319,10 @@ mod tests {
             ("capture.socket=*", "[capture]"),
             ("capture.ring_size=1", "ring_size"),
             ("view.user=nobody-of-that-name", "[view]"),
+            ("view.redact=STATUS,X_TOKEN", "view.redact"),
+            ("view.redact=STATUS=", "view.redact"),
+            ("capture.cgroup=/no/such/cgroup", "[capture]"),
+            ("capture.btf=/no/such/file", "capture.btf"),
             ("record.max_size=1K", "max_size"),
             ("record.file=here.ntrec", "record.file"),
         ] {

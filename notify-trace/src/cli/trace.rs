@@ -140,9 +140,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
         },
         rules,
         view: args.view.options()?,
-        leaves_out_own: false,
-        cpu_percent: None,
-        needs_all_cpus: false,
+        service: None,
         explain: false,
         asks_managers: false,
         records: args
@@ -163,7 +161,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
 }
 
 /// The id of a cgroup: the inode number of its directory.
-fn cgroup_id(path: &Path) -> Result<u64> {
+pub(super) fn cgroup_id(path: &Path) -> Result<u64> {
     let candidates: Vec<PathBuf> = cgroup::V2_ROOTS
         .iter()
         .filter(|root| Path::new(root).join("cgroup.procs").exists())

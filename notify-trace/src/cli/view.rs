@@ -91,7 +91,7 @@ impl ViewArgs {
 }
 
 /// A glob of keys: what can't be one is refused, for it would withhold nothing.
-fn parse_key(text: &str) -> Result<String, String> {
+pub(super) fn parse_key(text: &str) -> Result<String, String> {
     let key = text.trim();
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_*?".contains(c);
     if key.is_empty() || !key.chars().all(is_allowed) {

@@ -14,10 +14,10 @@ pub fn now() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or(0)
 }
 
-/// Time on CPUs that this process has used, all its threads, in ns.
+/// Time on CPUs that this thread has used, in ns.
 #[must_use]
-pub fn used_ns() -> u64 {
-    u64::try_from(nanoseconds(clock_gettime(ClockId::ProcessCPUTime))).unwrap_or(0)
+pub fn used_by_thread_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_gettime(ClockId::ThreadCPUTime))).unwrap_or(0)
 }
 
 /// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`, in ns: what the host has slept. To the

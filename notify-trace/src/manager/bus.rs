@@ -44,9 +44,18 @@ pub(super) struct Job {
 /// The system's bus (D-Bus Specification, "System message bus").
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
-/// What of the bus is wanted: jobs. Nobody but root may have systemd's name there.
+/// What of the bus is wanted: jobs.
 const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',\
                     interface='org.freedesktop.systemd1.Manager',path='/org/freedesktop/systemd1'";
+
+/// And who has that name: it is another connection when the manager executes itself anew.
+const OWNERS: &str = "type='signal',sender='org.freedesktop.DBus',\
+                      interface='org.freedesktop.DBus',member='NameOwnerChanged',\
+                      arg0='org.freedesktop.systemd1'";
+
+/// The bus itself.
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
 
 /// A connection.
 #[derive(Debug)]
@@ -146,25 +155,17 @@ impl Bus {
             let connection = builder.build().await?;
             // Before it is subscribed to, so that no job is missed.
             let messages = MessageStream::from(&connection);
+            let owner = match name {
+                Some(name) => Some(listen_on_bus(&connection, name).await?),
+                None => None,
+            };
             let mut bus = Self {
+                listener: tokio::spawn(listen(user, owner, messages, jobs)),
                 connection,
                 name,
                 version: None,
-                listener: tokio::spawn(listen(user, messages, jobs)),
                 passing,
             };
-            if name.is_some() {
-                let bus_of_all = Some("org.freedesktop.DBus");
-                bus.connection
-                    .call_method(
-                        bus_of_all,
-                        "/org/freedesktop/DBus",
-                        bus_of_all,
-                        "AddMatch",
-                        &(JOBS,),
-                    )
-                    .await?;
-            }
             bus.connection
                 .call_method(name, MANAGER_PATH, Some(MANAGER), "Subscribe", &())
                 .await?;
@@ -253,13 +254,67 @@ impl Bus {
     }
 }
 
+/// Has the bus pass on what the manager says, and who the manager is; who that is now: its unique name.
+///
+/// The rules are no filter: what others send to us alone comes, too.
+async fn listen_on_bus(connection: &Connection, name: &str) -> zbus::Result<String> {
+    let bus = Some(BUS);
+    for rule in [JOBS, OWNERS] {
+        connection
+            .call_method(bus, BUS_PATH, bus, "AddMatch", &(rule,))
+            .await?;
+    }
+    let reply = connection
+        .call_method(bus, BUS_PATH, bus, "GetNameOwner", &(name,))
+        .await?;
+    reply.body().deserialize()
+}
+
+/// Whether a signal is the manager's own. On a private socket nobody else speaks.
+fn is_managers(header: &message::Header<'_>, owner: Option<&str>) -> bool {
+    let has = |interface: Option<&str>, path: Option<&str>| {
+        interface == Some(MANAGER) && path == Some(MANAGER_PATH)
+    };
+    let sender = header.sender().map(|name| name.as_str());
+    owner.is_none_or(|owner| sender == Some(owner))
+        && has(
+            header.interface().map(|name| name.as_str()),
+            header.path().map(|path| path.as_str()),
+        )
+}
+
+/// The manager's new name on the bus, if the bus itself says so.
+fn new_owner(message: &zbus::Message) -> Option<String> {
+    let header = message.header();
+    if header.sender()?.as_str() != BUS || header.member()?.as_str() != "NameOwnerChanged" {
+        return None;
+    }
+    let body = message.body();
+    let (name, _, new): (String, String, String) = body.deserialize().ok()?;
+    (name == NAME).then_some(new)
+}
+
 /// Passes on the jobs of services, until the manager goes away.
-async fn listen(user: Option<u32>, mut messages: MessageStream, jobs: Sender<Job>) {
+async fn listen(
+    user: Option<u32>,
+    mut owner: Option<String>,
+    mut messages: MessageStream,
+    jobs: Sender<Job>,
+) {
     while let Some(Ok(message)) = messages.next().await {
         if message.message_type() != message::Type::Signal {
             continue;
         }
+        if owner.is_some()
+            && let Some(new) = new_owner(&message)
+        {
+            owner = Some(new);
+            continue;
+        }
         let header = message.header();
+        if !is_managers(&header, owner.as_deref()) {
+            continue;
+        }
         let Some(member) = header.member() else {
             continue;
         };

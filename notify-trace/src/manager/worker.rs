@@ -24,8 +24,10 @@ const LOOKS: [Duration; 3] = [
 /// And then again and again.
 const LATER_LOOKS: Duration = Duration::from_secs(60);
 
-/// After a manager did not answer, how long it is left alone.
+/// After a manager did not answer, how long it is left alone; where there never is one, up to so many
+/// times as long.
 const REST: Duration = Duration::from_secs(2);
+const REST_DOUBLED: u32 = 5;
 
 /// Most units that are starting at once, or to be asked about.
 const KEPT: usize = 8_192;
@@ -56,6 +58,8 @@ struct Worker {
     is_warned: bool,
     /// When to connect again to the system's manager, whose jobs are listened to.
     reconnect: Option<Instant>,
+    /// How often that was in vain.
+    in_vain: u32,
     jobs: Sender<Job>,
     answers: Sender<UnitState>,
     starting: HashMap<UnitKey, Starting>,
@@ -74,6 +78,7 @@ pub(super) async fn run(mut questions: Receiver<Ask>, answers: Sender<UnitState>
         resting: HashMap::new(),
         is_warned: false,
         reconnect: None,
+        in_vain: 0,
         jobs,
         answers,
         starting: HashMap::new(),
@@ -131,13 +136,16 @@ impl Worker {
                 self.buses.insert(user, bus);
                 if user.is_none() {
                     self.reconnect = None;
+                    self.in_vain = 0;
                 }
                 self.resting.remove(&user);
             }
             Err(error) => {
                 // A user's manager comes and goes.
                 if user.is_none() {
-                    self.reconnect = Some(Instant::now() + REST);
+                    let rest = REST * 2_u32.pow(self.in_vain.min(REST_DOUBLED));
+                    self.reconnect = Some(Instant::now() + rest);
+                    self.in_vain += 1;
                     if !self.is_warned {
                         self.is_warned = true;
                         eprintln!(

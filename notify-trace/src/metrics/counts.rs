@@ -13,7 +13,7 @@ use crate::study::row::{Change, Fate, Flow, MEASURES, Row, Rows, SAYS};
 use crate::words;
 
 /// Most notifications of which something may become known later.
-const OPEN: usize = 16_384;
+const OPEN: usize = 65_536;
 
 /// Most verdicts that may be repeated.
 const VERDICTS: usize = 8_192;
@@ -201,7 +201,7 @@ impl Target {
     fn of(flow: &Flow) -> Self {
         Self {
             subject: Subject::new(flow.unit.as_deref(), flow.user, flow.container.as_deref()),
-            is_users: flow.user.is_some(),
+            is_users: flow.owner.is_some(),
             manager: words::cut(&flow.manager, CELLS),
         }
     }
@@ -282,7 +282,8 @@ impl Counts {
         }
         for row in &rows.verdicts {
             let subject = Subject::new(row.unit.as_deref(), row.user, row.container.as_deref());
-            let is_users = row.user.is_some();
+            // Whose container it is isn't known here; as a rule its series is there already.
+            let is_users = row.user.is_some() || row.container.is_some();
             self.verdict(&subject, is_users, (row.kind, row.certainty), row.times);
             let known = (subject, is_users, row.kind, row.certainty);
             self.verdicts.insert(row.row, known);

@@ -32,9 +32,13 @@ use crate::escape;
 use crate::privileges::{self, Role};
 
 /// Most connections at once; others wait.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
 
-/// How long a connection may take.
+/// Between two connections: so many answers a second are enough for anybody.
+const APART: Duration = Duration::from_millis(5);
+
+/// How long a request may take to come, and the whole connection.
+const REQUEST: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How old a text may be.
@@ -186,7 +190,10 @@ async fn serve(listener: Listener, shared: Arc<Shared>, mut stopped: oneshot::Re
                 loop {
                     let place = Arc::clone(&places).acquire_owned().await;
                     match listener.accept().await {
-                        Ok((stream, _)) => answer(stream, Rc::clone(&answers), place),
+                        Ok((stream, _)) => {
+                            answer(stream, Rc::clone(&answers), place);
+                            tokio::time::sleep(APART).await;
+                        }
                         Err(_) => tokio::time::sleep(PAUSE).await,
                     }
                 }
@@ -201,7 +208,10 @@ async fn serve(listener: Listener, shared: Arc<Shared>, mut stopped: oneshot::Re
                 loop {
                     let place = Arc::clone(&places).acquire_owned().await;
                     match listener.accept().await {
-                        Ok((stream, _)) => answer(stream, Rc::clone(&answers), place),
+                        Ok((stream, _)) => {
+                            answer(stream, Rc::clone(&answers), place);
+                            tokio::time::sleep(APART).await;
+                        }
                         Err(_) => tokio::time::sleep(PAUSE).await,
                     }
                 }
@@ -230,7 +240,7 @@ fn answer<P: 'static>(
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(REQUEST)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         // Who is too slow, or goes away, gets no answer.

@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 
+use notify_trace_common::record::Task;
+
 use crate::decode::Record;
 use crate::names::Recent;
 
@@ -19,8 +21,11 @@ const SAVED_SECONDS: u64 = 30;
 /// How often it is decided.
 const STEP_NS: u64 = 1_000_000_000;
 
-/// Most cgroups that are counted each on their own in a second; the others share one count.
+/// Most cgroups that are counted each on their own in a second; the others of a user share one count.
 const CGROUPS: usize = 4_096;
+
+/// Marks the count of a user, among those of cgroups.
+const OF_A_USER: u64 = 1 << 63;
 
 /// Most datagrams that were left out and of which records may still come.
 const OPEN: usize = 65_536;
@@ -41,6 +46,8 @@ pub(super) struct Shed {
     /// What each has sent in this second.
     sent: HashMap<u64, u64>,
     left_out: Recent<u64, ()>,
+    /// Processes whose last datagram was left out.
+    unheard: Recent<u32, ()>,
     /// Datagrams that were left out, all in all.
     count: u64,
     /// Of which cgroups, since they were told last.
@@ -65,6 +72,7 @@ impl Shed {
             allowed: None,
             sent: HashMap::new(),
             left_out: Recent::new(OPEN),
+            unheard: Recent::new(OPEN),
             count: 0,
             of: HashMap::new(),
         }
@@ -75,27 +83,41 @@ impl Shed {
         let id = record.header().id;
         match record {
             Record::Send { send, .. } => {
-                let is_over = self.is_over(send.sender.cgroup_id);
+                let is_over = self.is_over(&send.sender);
                 if is_over {
                     self.left_out.insert(id, ());
+                    self.unheard.insert(send.sender.tgid, ());
+                } else if !self.unheard.is_empty() {
+                    self.unheard.remove(&send.sender.tgid);
                 }
                 is_over
+            }
+            Record::ConnectFailed(failed) => self.is_over(&failed.sender),
+            Record::ReceiverClosed(closed) => self.is_over(&closed.closer),
+            // Of a process of which nothing was taken.
+            Record::Exit(exit) => {
+                !self.unheard.is_empty() && self.unheard.remove(&exit.tgid).is_some()
             }
             Record::Outcome(_) | Record::Dequeue(_) | Record::LateSender(_) => {
                 !self.left_out.is_empty() && self.left_out.get(&id).is_some()
             }
-            Record::ConnectFailed(_)
-            | Record::ReceiverClosed(_)
-            | Record::Exit(_)
-            | Record::Cgroup { .. }
-            | Record::Receiver(_) => false,
+            Record::Cgroup { .. } | Record::Receiver(_) => false,
         }
     }
 
-    /// Counts one of this cgroup, which may be one too many.
-    fn is_over(&mut self, cgroup: u64) -> bool {
-        let is_known = self.sent.len() < CGROUPS || self.sent.contains_key(&cgroup);
-        let cgroup = if is_known { cgroup } else { 0 };
+    /// Counts one of this sender's cgroup, which may be one too many.
+    fn is_over(&mut self, sender: &Task) -> bool {
+        self.is_over_of(sender.cgroup_id, sender.uid)
+    }
+
+    /// Who has no cgroup, or one too many of them, is counted with others of the same user only.
+    fn is_over_of(&mut self, cgroup: u64, uid: u32) -> bool {
+        let is_own = cgroup != 0 && (self.sent.len() < CGROUPS || self.sent.contains_key(&cgroup));
+        let cgroup = if is_own {
+            cgroup
+        } else {
+            OF_A_USER | u64::from(uid)
+        };
         let sent = self.sent.entry(cgroup).or_default();
         *sent += 1;
         let is_over = self.allowed.is_some_and(|allowed| *sent > allowed);
@@ -184,7 +206,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .map(|(cgroup, rate)| {
-                    let taken = (0..*rate).filter(|_| !shed.is_over(cgroup as u64 + 1));
+                    let taken = (0..*rate).filter(|_| !shed.is_over_of(cgroup as u64 + 1, 0));
                     taken.count() as u64
                 })
                 .collect();
@@ -230,8 +252,12 @@ mod tests {
     fn many_cgroups_are_bounded() {
         let mut shed = begun(25);
         for cgroup in 1..=10_000 {
-            shed.is_over(cgroup);
+            shed.is_over_of(cgroup, 1000);
         }
         assert!(shed.sent.len() <= CGROUPS + 1);
+        // Whose cgroups they are pays for it, nobody else.
+        shed.allowed = Some(MIN_PER_SECOND);
+        assert!(shed.is_over_of(20_000, 1000));
+        assert!(!shed.is_over_of(0, 33));
     }
 }

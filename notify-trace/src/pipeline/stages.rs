@@ -92,7 +92,11 @@ impl<'a> Stages<'a> {
                 sees_queue: loaded.programs.contains(&Emitter::Queue),
             }),
             enrich: Enrich::new(Path::new("/proc")),
-            explain: Explain::new(settings.view.clone(), settings.explain),
+            explain: if settings.service.is_some() {
+                Explain::new(settings.view.clone(), settings.explain).for_changes()
+            } else {
+                Explain::new(settings.view.clone(), settings.explain)
+            },
             records: records.map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
@@ -103,8 +107,11 @@ impl<'a> Stages<'a> {
             shown: Losses::default(),
             checked_ns: 0,
             gaps_seen: 0,
-            own: settings.leaves_out_own.then(Own::default),
-            shed: settings.cpu_percent.map(Shed::new),
+            own: settings.service.is_some().then(Own::default),
+            shed: settings
+                .service
+                .and_then(|service| service.cpu_percent)
+                .map(Shed::new),
         }
     }
 
@@ -146,7 +153,7 @@ impl<'a> Stages<'a> {
             self.clock_taken_ns = before_ns;
         }
         if let Some(shed) = &mut self.shed {
-            shed.step(before_ns, clock::used_ns);
+            shed.step(before_ns, clock::used_by_thread_ns);
         }
         self.feed(managers, |order, join, context, out| {
             order.release(before_ns, |record| join.push(record, context, out));
@@ -302,7 +309,7 @@ impl<'a> Stages<'a> {
         self.sink.stopping();
     }
 
-    /// Has the settings of the sink read anew. What was read before is shown as it was to be.
+    /// Has the settings of the sink read anew. What was not passed on yet is shown by the new ones.
     pub(super) fn reload(&mut self) {
         let Some(options) = self.sink.reload() else {
             return;

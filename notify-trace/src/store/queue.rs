@@ -10,6 +10,12 @@ use crate::study::row::Rows;
 /// How long events are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// How long a disk may take before that is trouble.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// How long events that were dropped are spoken of.
+const DROPPED_LATELY: Duration = Duration::from_secs(60);
+
 /// So many bytes are stored at once, however soon they came.
 const GATHER_BYTES: usize = 1 << 20;
 
@@ -38,6 +44,12 @@ struct State {
     bytes: usize,
     /// Bytes that were taken and are not stored yet.
     taken_bytes: usize,
+    /// Since when.
+    taken_at: Option<Instant>,
+    /// When something had no room last.
+    dropped_at: Option<Instant>,
+    /// The thread that stores is gone.
+    is_dead: bool,
     /// When the first of them came.
     since: Option<Instant>,
     dropped: u64,
@@ -63,6 +75,40 @@ pub struct Condition {
     pub dropped: u64,
     /// What the disk said last, if it does not take what waits.
     pub trouble: Option<String>,
+}
+
+impl State {
+    /// Why what comes is not stored, or not soon.
+    fn trouble(&self) -> Option<String> {
+        if self.is_dead {
+            return Some("the thread that records has ended".to_owned());
+        }
+        let is_since = |at: Option<Instant>, time| at.is_some_and(|at| at.elapsed() >= time);
+        if let Some(trouble) = &self.trouble {
+            return Some(trouble.clone());
+        }
+        if is_since(self.taken_at, SLOW) {
+            return Some(format!(
+                "the disk has not answered for {} s",
+                SLOW.as_secs()
+            ));
+        }
+        let has_dropped = self
+            .dropped_at
+            .is_some_and(|at| at.elapsed() < DROPPED_LATELY);
+        has_dropped.then(|| "the disk is too slow for what comes: events were dropped".to_owned())
+    }
+}
+
+/// What the thread that stores does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// To store this.
+    Store(Box<Chunk>),
+    /// To look after what is stored: limits have changed, or time has passed.
+    Tend,
+    /// Nothing any more: all is stored.
+    Nothing,
 }
 
 /// The queue.
@@ -100,6 +146,7 @@ impl Queue {
         if state.bytes + state.taken_bytes + bytes > self.limit_bytes {
             state.dropped += 1;
             state.dropped_in_all += 1;
+            state.dropped_at = Some(Instant::now());
             *rows = Rows::default();
             return false;
         }
@@ -174,9 +221,10 @@ impl Queue {
         state.bytes + state.taken_bytes
     }
 
-    /// What is to be stored next; `None` when all is stored and nothing will come.
-    pub(super) fn take(&self) -> Option<Chunk> {
+    /// What is to be done next: at the latest after `idle`, something else than storing.
+    pub(super) fn take(&self, idle: Option<Duration>) -> Work {
         let mut state = self.lock();
+        let idle = idle.and_then(|idle| Instant::now().checked_add(idle));
         loop {
             let now = Instant::now();
             let due = state.since.map(|since| since + GATHER);
@@ -185,20 +233,31 @@ impl Queue {
             if is_due && let Some(mut chunk) = state.chunks.pop_front() {
                 state.bytes -= chunk.bytes;
                 state.taken_bytes = chunk.bytes;
+                state.taken_at = Some(now);
                 chunk.dropped = std::mem::take(&mut state.dropped);
                 if state.chunks.is_empty() {
                     state.since = None;
                 }
-                return Some(chunk);
+                return Work::Store(Box::new(chunk));
             }
             if state.is_closed {
                 // Dropped ones that nothing followed.
                 let dropped = std::mem::take(&mut state.dropped);
-                return (dropped > 0).then(|| Chunk {
+                if dropped == 0 {
+                    return Work::Nothing;
+                }
+                return Work::Store(Box::new(Chunk {
                     dropped,
                     ..Chunk::default()
-                });
+                }));
             }
+            if state.limits.is_some() || idle.is_some_and(|idle| idle <= now) {
+                return Work::Tend;
+            }
+            let due = match (due, idle) {
+                (Some(due), Some(idle)) => Some(due.min(idle)),
+                (due, idle) => due.or(idle),
+            };
             state = match due {
                 Some(due) => {
                     let wait = due.saturating_duration_since(now);
@@ -217,6 +276,7 @@ impl Queue {
     pub(super) fn done(&self, stored: u64) {
         let mut state = self.lock();
         state.taken_bytes = 0;
+        state.taken_at = None;
         state.stored = stored;
         state.trouble = None;
     }
@@ -229,6 +289,7 @@ impl Queue {
     /// Other limits hold from now on.
     pub(super) fn set_limits(&self, limits: Limits) {
         self.lock().limits = Some(limits);
+        self.changed.notify_one();
     }
 
     /// Limits that hold from now on, once.
@@ -253,8 +314,13 @@ impl Queue {
             stored: state.stored,
             waiting_bytes: (state.bytes + state.taken_bytes) as u64,
             dropped: state.dropped_in_all,
-            trouble: state.trouble.clone(),
+            trouble: state.trouble(),
         }
+    }
+
+    /// The thread that stores is gone.
+    pub(super) fn died(&self) {
+        self.lock().is_dead = true;
     }
 
     /// Waits for a while, shorter if the queue is closed.
@@ -283,10 +349,12 @@ mod tests {
         queue.push(b"12345\n", &mut Rows::default(), 2, false);
         queue.push(b"123\n", &mut Rows::default(), 3, false);
         queue.close();
-        let chunk = queue.take().expect("two lines");
+        let Work::Store(chunk) = queue.take(None) else {
+            panic!("two lines")
+        };
         assert_eq!((chunk.events, chunk.dropped), (2, 1));
         assert_eq!((chunk.first_us, chunk.last_us), (1, 3));
-        assert!(queue.take().is_none());
+        assert!(matches!(queue.take(None), Work::Nothing));
     }
 
     #[test]
@@ -294,7 +362,7 @@ mod tests {
         let queue = Queue::new(0);
         queue.push(b"1\n", &mut Rows::default(), 1, false);
         queue.close();
-        assert_eq!(queue.take().expect("a count").dropped, 1);
-        assert!(queue.take().is_none());
+        assert!(matches!(queue.take(None), Work::Store(chunk) if chunk.dropped == 1));
+        assert!(matches!(queue.take(None), Work::Nothing));
     }
 }

@@ -121,6 +121,7 @@ pub(super) fn delete_all(transaction: &Transaction<'_>, session: i64) -> rusqlit
 
 fn flow(transaction: &Transaction<'_>, id: i64, it: &Flow) -> rusqlite::Result<()> {
     let Flow {
+        owner: _,
         unit,
         user,
         container,

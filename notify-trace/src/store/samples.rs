@@ -244,6 +244,7 @@ impl Reader {
 
 fn flow(row: &Row<'_>, at: usize) -> rusqlite::Result<Flow> {
     Ok(Flow {
+        owner: None,
         unit: row.get(at)?,
         user: row.get(at + 1)?,
         container: row.get(at + 2)?,

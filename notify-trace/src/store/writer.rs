@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::error::StoreError;
 use super::file::{Begun, RecordingFile};
-use super::queue::{Chunk, Queue};
+use super::queue::{Chunk, Queue, Work};
 use super::sink::Options;
 use crate::escape;
 
@@ -20,6 +20,21 @@ const LAST_TRIES: Duration = Duration::from_secs(5);
 
 /// How often what is too old, or too much, is looked for.
 const PRUNE: Duration = Duration::from_secs(10);
+
+/// The same while nothing comes, at most.
+const PRUNE_IDLE: Duration = Duration::from_secs(3_600);
+
+/// How long a disk that is not there yet is waited for in silence.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Says that the thread is gone, when it is.
+struct End<'a>(&'a Queue);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.died();
+    }
+}
 
 /// Stores.
 pub(super) struct Writer {
@@ -37,39 +52,61 @@ pub(super) struct Writer {
 impl Writer {
     /// Until the queue is closed and all is stored. How many events were.
     pub(super) fn run(mut self) -> Result<u64, StoreError> {
-        let mut stored = 0;
+        let queue = Arc::clone(&self.queue);
+        // Whatever ends it, a panic too: nobody is to believe that events are stored.
+        let _end = End(&queue);
         let mut pruned = Instant::now();
-        while let Some(chunk) = self.queue.take() {
-            stored = self.insist(&chunk)?;
-            self.queue.done(stored);
-            if let Some(limits) = self.queue.new_limits() {
-                self.options.limits = limits;
-                if let Some(file) = &mut self.file {
-                    file.set_limits(limits);
+        loop {
+            // What gets too old does so while nothing comes, too.
+            let idle = self
+                .options
+                .limits
+                .age
+                .map(|age| age.clamp(PRUNE, PRUNE_IDLE));
+            match self.queue.take(idle) {
+                Work::Store(chunk) => {
+                    self.stored = self.insist(&chunk)?;
+                    self.queue.done(self.stored);
+                    if let Some(acknowledge) = self.options.acknowledge
+                        && chunk.events > 0
+                    {
+                        acknowledge(self.stored);
+                    }
+                    if pruned.elapsed() >= PRUNE || self.queue.is_closed() {
+                        pruned = Instant::now();
+                        self.tend();
+                    }
                 }
-            }
-            if let Some(acknowledge) = self.options.acknowledge
-                && chunk.events > 0
-            {
-                acknowledge(stored);
-            }
-            if pruned.elapsed() >= PRUNE || self.queue.is_closed() {
-                pruned = Instant::now();
-                let now_us = Timestamp::now().as_microsecond();
-                if let Some(file) = &mut self.file
-                    && let Err(error) = file.prune(now_us)
-                {
-                    // What is new is stored all the same; it is tried again.
-                    complain(&error, "");
+                Work::Tend => {
+                    pruned = Instant::now();
+                    self.tend();
                 }
+                Work::Nothing => return Ok(self.stored),
             }
         }
-        Ok(stored)
+    }
+
+    /// Takes limits that hold from now on, and deletes what is beyond them.
+    fn tend(&mut self) {
+        if let Some(limits) = self.queue.new_limits() {
+            self.options.limits = limits;
+            if let Some(file) = &mut self.file {
+                file.set_limits(limits);
+            }
+        }
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.prune(Timestamp::now().as_microsecond())
+        {
+            // What is new is stored all the same; it is tried again.
+            complain(&error, "");
+        }
     }
 
     /// Tries until it is stored, or the end has come.
     fn insist(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+        let begun = Instant::now();
         let mut is_told = false;
+        let mut tended = Instant::now();
         let mut closed: Option<Instant> = None;
         loop {
             let error = match self.store(chunk) {
@@ -92,10 +129,16 @@ impl Writer {
                 }
                 std::thread::sleep(PAUSE);
             } else {
-                // Before the disk can be written that is no trouble, but what was asked for.
-                if !is_told && (self.file.is_some() || !self.options.waits_for_disk) {
+                // Before the disk can be written that is no trouble, but what was asked for; for a while.
+                let is_awaited = self.file.is_none() && self.options.waits_for_disk;
+                if !is_told && (!is_awaited || begun.elapsed() >= GRACE) {
                     is_told = true;
                     complain(&error, "; events wait in memory until it can be done");
+                }
+                // Deleting something may be what helps.
+                if tended.elapsed() >= PRUNE {
+                    tended = Instant::now();
+                    self.tend();
                 }
                 self.queue.pause(PAUSE);
             }

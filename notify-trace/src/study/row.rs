@@ -40,6 +40,8 @@ pub struct Flow {
     pub unit: Option<String>,
     /// The user whose manager that unit is of.
     pub user: Option<u32>,
+    /// The user in whose slice the sender is: who could make units and cgroups like this. Not stored.
+    pub owner: Option<u32>,
     /// The sender's container, in the words of `who`.
     pub container: Option<String>,
     /// Who runs that container.

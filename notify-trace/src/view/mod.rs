@@ -58,6 +58,8 @@ pub struct View {
     senders: Recent<Identity, Sender>,
     left_out: u64,
     undecided: u64,
+    /// Other things may be shown later: what is shown is remembered though all is.
+    may_change: bool,
 }
 
 impl View {
@@ -70,7 +72,15 @@ impl View {
             senders: Recent::new(REMEMBERED),
             left_out: 0,
             undecided: 0,
+            may_change: false,
         }
+    }
+
+    /// Other things may be shown later.
+    #[must_use]
+    pub const fn for_changes(mut self) -> Self {
+        self.may_change = true;
+        self
     }
 
     /// From now on these are shown.
@@ -80,7 +90,14 @@ impl View {
 
     /// Gives the event as it is to be shown, if it is.
     pub fn show(&mut self, mut event: Event, out: &mut impl FnMut(Event)) {
-        if !self.options.filter.is_empty() && !self.is_wanted(&event) {
+        let shows_all = self.options.filter.is_empty();
+        // Asked in any case where that may change: the answer is remembered.
+        let is_wanted = if shows_all && !self.may_change {
+            true
+        } else {
+            self.is_wanted(&event) || shows_all
+        };
+        if !is_wanted {
             return;
         }
         self.options.redact.apply(&mut event);
@@ -150,11 +167,14 @@ impl View {
 
     /// Something that a process sent is shown; its exit, if that was left out before.
     fn remember(&mut self, identity: Identity) -> Option<Exit> {
-        if self.options.filter.is_empty() {
+        let shows_all = self.options.filter.is_empty();
+        if shows_all && !self.may_change {
             return None;
         }
         match self.senders.remove(&identity) {
-            Some(Sender::Exited(exit)) => Some(exit),
+            // Where all is shown, its exit was.
+            Some(Sender::Exited(exit)) if !shows_all => Some(exit),
+            Some(Sender::Exited(_)) => None,
             Some(Sender::Shown) | None => {
                 self.senders.insert(identity, Sender::Shown);
                 None

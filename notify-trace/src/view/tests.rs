@@ -366,3 +366,38 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_shown_before_is_followed_after_a_change() {
+    let update = |id| {
+        let event = json!({
+            "type": "update", "id": id, "time": "2026-11-23T14:42:02Z", "monotonic_ns": 2,
+            "delivery": {"state": "delivered"}, "timing": {},
+        });
+        serde_json::from_value::<Event>(event).expect("a well-formed event")
+    };
+    let exit = |pid| {
+        let event = json!({
+            "type": "exit", "time": "2026-11-23T14:42:03Z", "monotonic_ns": 3, "pid": pid,
+            "start_boottime_ns": 7,
+        });
+        serde_json::from_value::<Event>(event).expect("a well-formed event")
+    };
+    let others = ViewOptions {
+        filter: Filter {
+            units: vec!["other.service".to_owned()],
+            ..Filter::default()
+        },
+        ..ViewOptions::default()
+    };
+    let mut view = View::new(ViewOptions::default()).for_changes();
+    let pending = json!({"delivery": {"state": "queued"}});
+    assert_eq!(shown(&mut view, send(&pending)).len(), 1);
+    view.change(others);
+    assert_eq!(shown(&mut view, update(1)).len(), 1, "it was shown");
+    assert_eq!(shown(&mut view, update(2)).len(), 0, "it was not");
+    assert_eq!(shown(&mut view, exit(42)).len(), 1, "of who sent it");
+    assert_eq!(shown(&mut view, exit(43)).len(), 0, "of somebody else");
+    view.change(ViewOptions::default());
+    assert_eq!(shown(&mut view, exit(43)).len(), 1, "all is shown again");
+}

@@ -94,6 +94,7 @@ fn flow(class: &str, sender: Option<&Process>) -> Flow {
     Flow {
         unit: subject.unit,
         user: subject.user,
+        owner: user,
         container: subject.container,
         runtime: is_of
             .and_then(|is_of| is_of.container.as_ref()?.runtime)
