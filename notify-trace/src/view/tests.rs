@@ -369,20 +369,6 @@ proptest::proptest! {
 
 #[test]
 fn what_was_shown_before_is_followed_after_a_change() {
-    let update = |id| {
-        let event = json!({
-            "type": "update", "id": id, "time": "2026-11-23T14:42:02Z", "monotonic_ns": 2,
-            "delivery": {"state": "delivered"}, "timing": {},
-        });
-        serde_json::from_value::<Event>(event).expect("a well-formed event")
-    };
-    let exit = |pid| {
-        let event = json!({
-            "type": "exit", "time": "2026-11-23T14:42:03Z", "monotonic_ns": 3, "pid": pid,
-            "start_boottime_ns": 7,
-        });
-        serde_json::from_value::<Event>(event).expect("a well-formed event")
-    };
     let others = ViewOptions {
         filter: Filter {
             units: vec!["other.service".to_owned()],
