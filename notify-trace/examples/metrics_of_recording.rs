@@ -1,5 +1,5 @@
-//! The metrics of a recording, as an agent would have them that saw its events now: again and again, in
-//! pieces, so that whoever reads them sees them grow.
+//! The metrics of a recording, as an agent would have them that saw its events now: once, in pieces, so that
+//! whoever reads them sees them grow.
 //!
 //! ```text
 //! cargo run -p notify-trace --example metrics_of_recording -- FILE 127.0.0.1:0
@@ -46,20 +46,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     thread::spawn(move || {
         let mut records = 0;
-        loop {
-            for piece in events.chunks(events.len().div_ceil(PIECES)) {
-                for event in piece {
-                    let _ = store.take(event, &mut |rows| metrics.take(event, rows));
-                }
-                records += piece.len() as u64;
-                metrics.reading(Reading {
-                    records,
-                    fullest_bytes: 4_096,
-                    ring_bytes: 1 << 20,
-                });
-                thread::sleep(Duration::from_millis(500));
+        for piece in events.chunks(events.len().div_ceil(PIECES).max(1)) {
+            for event in piece {
+                let _ = store.take(event, &mut |rows| metrics.take(event, rows));
             }
+            records += piece.len() as u64;
+            metrics.reading(Reading {
+                records,
+                fullest_bytes: 4_096,
+                ring_bytes: 1 << 20,
+            });
+            thread::sleep(Duration::from_millis(500));
         }
+        // The store stays open.
+        thread::park();
     });
     let result = io::stdin().read_to_end(&mut Vec::new());
     for end in ["", "-wal", "-shm"] {

@@ -84,14 +84,23 @@ pub fn say(pipe: &mut PipeWriter, line: &str) -> Result<()> {
 }
 
 /// Waits for a fact that the kernel doesn't announce: looks, and looks again.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    until_within(DEADLINE, what, look)
+}
+
+/// The same with another patience.
+pub fn until_within<T>(
+    time: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let end = Instant::now() + time;
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if Instant::now() > end {
-            bail!("{what}: not so after {} s", DEADLINE.as_secs());
+            bail!("{what}: not so after {} s", time.as_secs());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -120,7 +120,7 @@ fn unexpected() -> Result<()> {
         "-c",
         // systemd-notify would pass as its parent; who is gone when the manager looks has another
         // reason.
-        "/run/notify-trace/notify-trace-tests speak --stay-ms 3000 READY=1; sleep 60",
+        "/run/notify-trace/notify-trace-tests speak --stay-ms 40000 READY=1; sleep 60",
     ])?;
     let _ = Command::new("systemctl")
         .args(["stop", "nt-refused.service"])

@@ -77,27 +77,27 @@ pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf>
 /// A cargo command that makes what [`build_release`] promises.
 fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    let remaps = remaps()?;
+    // By separators, for folders may have spaces.
+    let mut all: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+    all.push("-Ctarget-feature=+crt-static".to_owned());
+    all.extend(remaps()?);
     let mut cargo = cargo(ready)?;
     cargo
         .args([verb, "--target", &host_triple()?, "--target-dir"])
         .arg(target_folder()?);
-    cargo.env(
-        "RUSTFLAGS",
-        format!("{flags} -Ctarget-feature=+crt-static{remaps}").trim(),
-    );
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", all.join("\x1f"));
     Ok(cargo)
 }
 
 /// Flags that put other names in place of this machine's folders.
-fn remaps() -> Result<String> {
+fn remaps() -> Result<Vec<String>> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
     Ok([(root(), "/notify-trace"), (&home, "/cargo")]
         .iter()
-        .map(|(from, to)| format!(" --remap-path-prefix={}={to}", from.display()))
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
         .collect())
 }
 

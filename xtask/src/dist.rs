@@ -56,15 +56,21 @@ pub fn make(ready: &Ready, folder: &Path) -> Result<Packages> {
 pub fn pack(ready: &Ready, built: &Path, folder: &Path) -> Result<Packages> {
     let tools = tools::provide(&ready.cache)?;
     let built = built.join("notify-trace");
+    let triple = agent::host_triple()?;
+    // A target folder of the tools' own, with this very program in it.
+    let target = agent::target_folder()?.join("packing");
+    let release = target.join(&triple).join("release");
+    fs::create_dir_all(&release)
+        .and_then(|()| fs::copy(&built, release.join("notify-trace")))
+        .with_context(|| format!("could not copy {}", built.display()))?;
     // Where the manifest looks for them.
     let pages = agent::root().join("target/assets");
+    // Pages of verbs that there are no more.
+    let _ = fs::remove_dir_all(&pages);
     command::output(&mut assets::write(ready, &pages)?)?;
-    let target = agent::target_folder()?;
-    let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
 
     let version = env!("CARGO_PKG_VERSION");
-    let triple = agent::host_triple()?;
     let program = folder.join(format!("notify-trace-{version}-{triple}"));
     fs::copy(&built, &program).with_context(|| format!("could not copy {}", built.display()))?;
 

@@ -9,6 +9,7 @@ use std::{
     },
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use super::Alone;
 use crate::{
     need::{Home, Version},
-    pipe::until,
+    pipe::until_within,
     raw::{
         process::{Signal, monotonic_ns},
         socket,
@@ -27,6 +28,8 @@ use crate::{
 };
 
 const WATCHDOG_USEC: u64 = 1_000_000;
+/// How long an emulated agent may take to load its programs.
+const PATIENCE: Duration = Duration::from_secs(120);
 const DONT_WAIT: i32 = libc::MSG_DONTWAIT;
 
 /// A socket bound to a path.
@@ -40,7 +43,7 @@ fn bound(path: &Path) -> Result<OwnedFd> {
 /// The next message.
 fn heard(socket: &OwnedFd, what: &str) -> Result<String> {
     let mut buffer = [0; 4096];
-    until(what, || {
+    until_within(PATIENCE, what, || {
         match socket::receive(socket.as_fd(), &mut buffer, DONT_WAIT) {
             Ok(it) => Ok(Some(String::from_utf8(buffer[..it.length].to_vec())?)),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
@@ -90,6 +93,9 @@ pub fn the_agent_is_a_service_by_its_own_protocol(alone: &Alone<'_>) -> Result<(
     let agent = Agent::spawn(&mut command)?;
     let pid = agent.pid();
     let result = talk(&agent, &manager, &app, &app_path, alone);
+    if result.is_err() {
+        let _ = agent.signal(Signal::Terminate);
+    }
     let ended = agent.ended()?;
     result.with_context(|| ended.complaints.clone())?;
     ensure!(
@@ -157,7 +163,9 @@ fn talk(
         heard(app, "the app's message").map(drop)
     };
     say()?;
-    // At least every half of the time, and not much more often.
+    // At least every half of the time, and not much more often: not counted those that waited already.
+    let mut buffer = [0; 4096];
+    while socket::receive(manager.as_fd(), &mut buffer, DONT_WAIT).is_ok() {}
     let begun_ns = monotonic_ns();
     for _ in 0..3 {
         let ping = heard(manager, "a ping")?;

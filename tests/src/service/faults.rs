@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use super::{
     AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, configure, get, main_pid, numbers,
-    output, recorded, show, systemctl,
+    output, recorded, show, systemctl, until,
 };
-use crate::pipe::until;
+use crate::tracer::Agent;
 
 /// Where the recording is.
 const FOLDER: &str = "/var/lib/notify-trace";
@@ -27,7 +27,12 @@ const MANY: u64 = 3_000;
 
 /// Restarts with other settings.
 fn restart(settings: &str) -> Result<()> {
-    let text = format!("[metrics]\nlisten = \"unix:{SOCKET}\"\n{settings}\n");
+    let limits = if settings.contains("[limits]") {
+        ""
+    } else {
+        "[limits]\ncpu_percent = 0\n"
+    };
+    let text = format!("[metrics]\nlisten = \"unix:{SOCKET}\"\n{limits}{settings}\n");
     fs::write(CONFIG, text).context("could not write the settings")?;
     systemctl(&["restart", UNIT])
 }
@@ -93,21 +98,18 @@ fn on_small_disk(act: impl FnOnce() -> Result<String>) -> Result<String> {
 
 /// A trace beside it, and a second agent that would write the same.
 pub(super) fn another() -> Result<String> {
-    let trace = Command::new(AGENT)
-        .args([
-            "trace", "-o", "json", "--unit", "nt-both", "--count", "20", "--for", "60s",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    // Its programs are attached when it says something; the sender begins later than that.
-    thread::sleep(Duration::from_secs(8));
+    let mut trace = Agent::spawn(Command::new(AGENT).args([
+        "trace", "-o", "json", "--unit", "nt-both", "--count", "20", "--for", "100s",
+    ]))?;
+    trace.wait_ready()?;
     say(
         "nt-both",
         &["--times", "20", "--every-ms", "20", "STATUS=both"],
     )?;
-    let output = trace.wait_with_output()?;
-    let events: Vec<Value> = String::from_utf8_lossy(&output.stdout)
-        .lines()
+    let events: Vec<Value> = trace
+        .ended()?
+        .said
+        .iter()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let seen = numbers(&events, "nt-both.service");
@@ -116,8 +118,8 @@ pub(super) fn another() -> Result<String> {
         "the trace has {seen:?}"
     );
     all_recorded("nt-both", 20)?;
-    let second = Command::new(AGENT)
-        .args(["agent", "--config", CONFIG])
+    let second = Command::new("timeout")
+        .args(["100", AGENT, "agent", "--config", CONFIG])
         .env_remove("NOTIFY_SOCKET")
         .output()?;
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
@@ -131,14 +133,31 @@ pub(super) fn another() -> Result<String> {
     Ok("20 of 20 for both; a second agent is refused its recording".to_owned())
 }
 
-/// Switches a CPU off and on.
-fn cycle_cpu() -> Result<()> {
-    for state in ["0", "1"] {
-        fs::write("/sys/devices/system/cpu/cpu1/online", state)
-            .context("could not switch CPU 1")?;
-        thread::sleep(Duration::from_millis(500));
-    }
-    Ok(())
+/// How many perf events, its rings among them, an agent has.
+fn perf_events(pid: u32) -> Result<usize> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd"))?
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(links
+        .filter(|link| link.to_string_lossy().contains("perf_event"))
+        .count())
+}
+
+fn switch_cpu(state: &str) -> Result<()> {
+    fs::write("/sys/devices/system/cpu/cpu1/online", state).context("could not switch CPU 1")
+}
+
+/// As [`say`], from the CPU that comes and goes.
+fn say_on_cpu_1(unit: &str) -> Result<()> {
+    let status = Command::new("systemd-run")
+        .args(["--wait", "--quiet", "--collect", &format!("--unit={unit}")])
+        .args(["-p", "NotifyAccess=all", "-p", "CPUAffinity=1"])
+        .args([TESTS_PROGRAM, "speak", "--number", "X_NUMBER="])
+        .args(["--times", "50", "--every-ms", "5", "STATUS=cpus"])
+        .stdin(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "{unit} failed");
+    all_recorded(unit, 50).map(drop)
 }
 
 pub(super) fn cpus() -> Result<String> {
@@ -147,16 +166,24 @@ pub(super) fn cpus() -> Result<String> {
     // With 2, CAP_PERFMON is enough, and that is kept.
     fs::write(paranoid, "2")?;
     let pid = main_pid()?;
-    cycle_cpu()?;
-    say(
-        "nt-cpus",
-        &["--times", "50", "--every-ms", "5", "STATUS=cpus"],
-    )?;
-    all_recorded("nt-cpus", 50)?;
+    let with_all = perf_events(pid)?;
+    switch_cpu("0")?;
+    until("a ring to be closed", || {
+        Ok((perf_events(pid)? < with_all).then_some(()))
+    })?;
+    switch_cpu("1")?;
+    until("a ring to be opened", || {
+        Ok((perf_events(pid)? == with_all).then_some(()))
+    })?;
+    say_on_cpu_1("nt-cpus")?;
     ensure!(main_pid()? == pid, "it was started again");
     // Else CAP_SYS_ADMIN is asked for, which was given up.
     fs::write(paranoid, before.trim())?;
-    cycle_cpu()?;
+    switch_cpu("0")?;
+    until("a ring to be closed", || {
+        Ok((perf_events(pid)? < with_all).then_some(()))
+    })?;
+    switch_cpu("1")?;
     until("the next agent", || {
         let next: u32 = show("MainPID")?.parse()?;
         Ok((next > 0 && next != pid && show("SubState")? == "running").then_some(()))
@@ -166,11 +193,7 @@ pub(super) fn cpus() -> Result<String> {
         &["-u", UNIT, "-n", "30", "-o", "cat", "--no-pager"],
     )?;
     ensure!(log.contains("CPU 1 has come up"), "{log}");
-    say(
-        "nt-cpus-after",
-        &["--times", "50", "--every-ms", "5", "STATUS=cpus"],
-    )?;
-    all_recorded("nt-cpus-after", 50)?;
+    say_on_cpu_1("nt-cpus-after")?;
     Ok(format!(
         "a ring of its own; with kernel.perf_event_paranoid = {} by starting again",
         before.trim()
@@ -226,6 +249,7 @@ pub(super) fn read_only() -> Result<String> {
 }
 
 pub(super) fn removed() -> Result<String> {
+    let pid = main_pid()?;
     for end in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{RECORDING}{end}"));
     }
@@ -234,7 +258,7 @@ pub(super) fn removed() -> Result<String> {
         &["--times", "20", "--every-ms", "100", "STATUS=anew"],
     )?;
     all_recorded("nt-anew", 20)?;
-    // Its main process is the same: nothing was restarted.
+    ensure!(main_pid()? == pid, "it was started again");
     Ok("20 of 20 in the new one".to_owned())
 }
 
@@ -245,7 +269,6 @@ pub(super) fn scrapes() -> Result<String> {
         for _ in 0..8 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    // Some don't even wait for their answer.
                     if let Ok(mut stream) = UnixStream::connect(SOCKET) {
                         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
                         let mut text = String::new();
@@ -285,14 +308,17 @@ pub(super) fn clock() -> Result<String> {
     let sender = thread::spawn(|| {
         say(
             "nt-clock",
-            &["--times", "200", "--every-ms", "20", "STATUS=tick"],
+            &["--times", "200", "--every-ms", "50", "STATUS=tick"],
         )
     });
+    let stepped = until("the first of them", || {
+        Ok(numbers(&recorded()?, "nt-clock.service").first().copied())
+    })
+    .and_then(|_| step_clock(3_600));
     thread::sleep(Duration::from_millis(1_500));
-    step_clock(3_600)?;
-    thread::sleep(Duration::from_millis(1_500));
-    step_clock(-3_600)?;
+    let stepped = stepped.and_then(|()| step_clock(-3_600));
     sender.join().map_err(|_| anyhow::anyhow!("the sender"))??;
+    stepped?;
     let events = all_recorded("nt-clock", 200)?;
     let sent: Vec<&Value> = events
         .iter()
@@ -390,12 +416,15 @@ pub(super) fn many_units() -> Result<String> {
 
 pub(super) fn flood() -> Result<String> {
     // 30 s of 2 % are saved up: gone at once.
-    restart("[limits]\ncpu_percent = 2")?;
+    restart("[limits]\ncpu_percent = 2\n[capture]\nring_size = \"8M\"")?;
     let is_over = AtomicBool::new(false);
     let shed = thread::scope(|scope| {
         let flood = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                say("nt-flood", &["--times", "5000", "STATUS=flood"])?;
+                say(
+                    "nt-flood",
+                    &["--times", "3000", "--every-ms", "1", "STATUS=flood"],
+                )?;
             }
             anyhow::Ok(())
         });

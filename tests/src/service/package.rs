@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{UNIT, loaded, main_pid, numbers, output, show, systemctl};
-use crate::pipe::until;
+use super::{UNIT, loaded, main_pid, numbers, output, show, systemctl, until};
 
 /// The service's own folder in `/run` is where the tests' programs are; it is removed with it.
 const BROUGHT: &str = "/run/notify-trace";
@@ -115,11 +114,10 @@ pub(super) fn life() -> Result<String> {
     ensure!(show("ActiveState")? != "active", "it still runs");
     ensure!(Path::new(RECORDING).exists(), "the recording is gone");
     ensure!(Path::new(SETTINGS).exists(), "the settings are gone");
-    let left: Vec<String> = loaded()?
-        .into_keys()
-        .filter(|name| name.contains("EVENTS") || name.contains("nt_"))
-        .collect();
-    ensure!(left.is_empty(), "left: {left:?}");
+    // Where it is alone, what is its own was not seen before.
+    until("programs and maps to be gone", || {
+        Ok((!loaded()?.contains_key("Map EVENTS")).then_some(()))
+    })?;
 
     dpkg(&["-P", "notify-trace"])?;
     for path in [

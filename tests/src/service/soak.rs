@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, get, loaded, main_pid, systemctl,
+    AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, get, loaded, main_pid, systemctl, until,
 };
 
 /// Of the steady sender, a second.
@@ -30,7 +30,7 @@ const SLACK_BYTES: f64 = 4e6;
 /// For containers.
 const BUNDLE: &str = "
 . \"$LIB\"
-bundle /run/nt-soak runc \"nt speak --stay-ms 50 'READY=1'\"
+bundle /run/nt-soak runc \"nt speak --stay-ms 1500 'READY=1'\"
 ";
 
 /// What the agent said of itself.
@@ -205,11 +205,10 @@ pub(super) fn soak() -> Result<String> {
         }
         Ok(())
     })?;
-    // The last ones are stored within a second.
-    thread::sleep(Duration::from_secs(5));
     ensure!(main_pid()? == pid, "it was started again");
-    let after = loaded()?;
-    ensure!(before == after, "before {before:?}, after {after:?}");
+    until("as many programs and maps as before", || {
+        Ok((loaded()? == before).then_some(()))
+    })?;
     let said = judge(&looks)?;
     let wanted = [
         ("nt-steady", steady),
@@ -217,13 +216,18 @@ pub(super) fn soak() -> Result<String> {
         ("nt-box", sent.boxes.load(Ordering::Relaxed)),
         ("nt-flood", sent.floods.load(Ordering::Relaxed) * FLOOD),
     ];
+    // The last ones are stored within a second, as a rule.
+    let all: u64 = wanted.iter().map(|(_, count)| count).sum();
+    let _ = until("the last notification to be recorded", || {
+        thread::sleep(Duration::from_secs(2));
+        Ok((counted()?.values().sum::<u64>() >= all).then_some(()))
+    });
     let counted = counted()?;
     for (name, count) in wanted {
         let got = counted.get(name).copied().unwrap_or(0);
         ensure!(got == count, "{name}: {got} recorded of {count}");
     }
     systemctl(&["stop", UNIT])?;
-    let all: u64 = wanted.iter().map(|(_, count)| count).sum();
     Ok(format!(
         "{minutes} min: {all} of {all} notifications recorded ({}), {} reloads; {said}",
         wanted

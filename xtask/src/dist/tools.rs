@@ -1,4 +1,4 @@
-//! The programs that make packages: on PATH, else built into the cache.
+//! The programs that make packages, built into the cache.
 
 use std::{
     env,
@@ -21,6 +21,10 @@ pub fn provide(cache: &Cache) -> Result<PathBuf> {
         .collect();
     let folder = names.join("-");
     let bin = cache.tool_bin(&folder);
+    if has_all(&bin) {
+        return Ok(bin);
+    }
+    let _lock = cache.lock()?;
     if has_all(&bin) {
         return Ok(bin);
     }

@@ -16,7 +16,8 @@ const USER: &str = include_str!("../../../dist/notify-trace.sysusers");
 /// Where the guest has the program; `/run/notify-trace` is there what the tests bring.
 const HERE: &str = "[Service]\nExecStart=\nExecStart=/run/notify-trace/notify-trace agent \
                     --config /run/notify-trace/agent.toml\n\
-                    RuntimeDirectory=\nRuntimeDirectory=notify-trace-agent\n";
+                    RuntimeDirectory=\nRuntimeDirectory=notify-trace-agent\n\
+                    WatchdogSec=10min\n";
 
 /// The check.
 const CHECK: &str = include_str!("guest/nt-service-check.service");

@@ -99,6 +99,8 @@ try:
         asked = list(questions(json.load(file)))
     for title, expression in asked:
         until(f"data for {title}: {expression}", lambda expression=expression: ask(expression))
+    # All of the recording is played within 10 s.
+    time.sleep(12)
     groups = until(
         "the rules to be evaluated",
         lambda: [
@@ -115,12 +117,18 @@ try:
     if len(all_rules) != written:
         sys.exit(f"{len(all_rules)} rules of {written}")
     firing = sorted({rule["name"] for rule in all_rules if rule["state"] != "inactive"})
+    # By what is in the recording, each of them once.
+    for name in ("ServiceNeverReady", "WatchdogLate", "NotificationsUndelivered"):
+        if name not in firing:
+            sys.exit(f"{name} is not raised: {firing}")
     print(
         f"Prometheus {version}: {len(asked)} questions of the dashboard have data, "
         f"{len(all_rules)} rules are evaluated, of them raised: {', '.join(firing) or 'none'}"
     )
 finally:
-    for process in (prometheus, metrics):
-        if process:
-            process.terminate()
-            process.wait()
+    if prometheus:
+        prometheus.terminate()
+        prometheus.wait()
+    # Ends with its input, and removes what it made.
+    metrics.stdin.close()
+    metrics.wait()
