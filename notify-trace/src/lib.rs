@@ -9,7 +9,8 @@
 //!
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
-//! `sockets`: a look at what exists now, without the kernel programs. `top` is a sink with a screen.
+//! `sockets`: a look at what exists now, without the kernel programs. `top` is a sink with a screen,
+//! `agent` one with a store, metrics and a service manager.
 
 pub mod glob;
 
