@@ -345,3 +345,36 @@ async fn listen(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zbus::Message;
+
+    use super::*;
+
+    fn signal(sender: &str, path: &str, interface: &str, member: &str) -> Message {
+        Message::signal(path.to_owned(), interface.to_owned(), member.to_owned())
+            .sender(sender.to_owned())
+            .build(&(NAME, ":1.5", ":1.77"))
+            .expect("a signal")
+    }
+
+    #[test]
+    fn only_the_manager_speaks_of_its_jobs() {
+        let is_its = |sender, path, interface| {
+            let message = signal(sender, path, interface, "JobNew");
+            is_managers(&message.header(), Some(":1.5"))
+        };
+        assert!(is_its(":1.5", MANAGER_PATH, MANAGER));
+        assert!(!is_its(":1.6", MANAGER_PATH, MANAGER));
+        assert!(!is_its(":1.5", "/somewhere", MANAGER));
+        assert!(!is_its(":1.5", MANAGER_PATH, "org.example.Manager"));
+    }
+
+    #[test]
+    fn only_the_bus_says_who_the_manager_is() {
+        let says = |sender| new_owner(&signal(sender, BUS_PATH, BUS, "NameOwnerChanged"));
+        assert_eq!(says(BUS).as_deref(), Some(":1.77"));
+        assert_eq!(says(":1.6"), None);
+    }
+}
