@@ -4,14 +4,14 @@
 //! process's, for a pid isn't given to another one while its owner is there.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use crate::event::Blob;
 
 /// Most bytes of a command line that are kept.
-pub const COMMAND_LINE_MAX: u64 = 4096;
+pub const COMMAND_LINE_MAX: usize = 4096;
 
 /// Most bytes read of any other file.
 const FILE_MAX: u64 = 65_536;
@@ -44,7 +44,7 @@ pub fn read(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Facts> {
         command_line: Vec::new(),
         cgroups: bytes(&folder.join("cgroup"), FILE_MAX),
     };
-    let command_line = bytes(&folder.join("cmdline"), COMMAND_LINE_MAX);
+    let command_line = at_once(&folder.join("cmdline"), COMMAND_LINE_MAX);
     let stat = Stat::parse(&bytes(&folder.join("stat"), FILE_MAX))?;
     if stat.start_ticks != start_boottime_ns / NS_PER_TICK {
         return None;
@@ -69,6 +69,22 @@ fn bytes(path: &Path, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Whatever came before an error is as good as it gets.
     let _ = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    bytes
+}
+
+/// The same by one call: the kernel keeps the process's memory for the time of a call only, so the second
+/// of several finds nothing of one that exits meanwhile, and what the first read looks like all there is.
+fn at_once(path: &Path, most: usize) -> Vec<u8> {
+    let mut bytes = vec![0; most];
+    let read = File::open(path).and_then(|mut file| {
+        loop {
+            match file.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    });
+    bytes.truncate(read.unwrap_or(0));
     bytes
 }
 
