@@ -46,7 +46,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// How large a recording may get: there has to be room for some blocks.
 pub(crate) fn parse_file_size(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text)?;
+    parse_bytes(text).and_then(file_bytes)
+}
+
+/// The same as a number.
+pub(crate) fn file_bytes(bytes: u64) -> Result<u64, String> {
     if bytes >= 1 << 20 {
         Ok(bytes)
     } else {
@@ -56,7 +60,11 @@ pub(crate) fn parse_file_size(text: &str) -> Result<u64, String> {
 
 /// Size of a ring.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text)?;
+    parse_bytes(text).and_then(ring_bytes)
+}
+
+/// The same as a number.
+pub(crate) fn ring_bytes(bytes: u64) -> Result<u64, String> {
     if (4096..=1 << 30).contains(&bytes) {
         Ok(bytes)
     } else {

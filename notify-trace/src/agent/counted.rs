@@ -10,20 +10,19 @@ use crate::study::row::Rows;
 /// What is counted, and who may read it.
 #[derive(Debug)]
 pub struct Counted {
-    /// The numbers.
-    pub metrics: Metrics,
+    pub(super) metrics: Metrics,
     /// Answers while it is there.
-    pub server: Option<Server>,
+    _server: Server,
     alone: Projector,
 }
 
 impl Counted {
     /// Counts for whoever is let in by the server.
     #[must_use]
-    pub fn new(metrics: Metrics, server: Option<Server>) -> Self {
+    pub fn new(metrics: Metrics, server: Server) -> Self {
         Self {
             metrics,
-            server,
+            _server: server,
             alone: Projector::default(),
         }
     }

@@ -24,7 +24,9 @@ pub use self::service::Service;
 use self::status::{Seen, Unsaid};
 use crate::event::Event;
 use crate::privileges::{self, Role};
-use crate::sink::{Reading, Sink};
+#[cfg(feature = "metrics")]
+use crate::sink::Reading;
+use crate::sink::Sink;
 use crate::store::{Limits, Store};
 use crate::view::ViewOptions;
 
@@ -192,9 +194,8 @@ impl Sink for Agent {
         Ok(())
     }
 
+    #[cfg(feature = "metrics")]
     fn reading(&mut self, reading: Reading) {
-        self.seen.reading = reading;
-        #[cfg(feature = "metrics")]
         if let Some(counted) = &self.counted {
             counted.metrics.reading(reading);
         }

@@ -4,7 +4,6 @@
 use tokio::time::Instant;
 
 use crate::event::{Event, Loss, ShedFrom};
-use crate::sink::Reading;
 use crate::sink::text::frame;
 use crate::store::Condition;
 use crate::words;
@@ -45,7 +44,6 @@ impl Unsaid {
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    pub(super) reading: Reading,
     pub(super) told_at: Option<Instant>,
     plan: Option<String>,
     notifications: u64,

@@ -22,7 +22,7 @@ use crate::event::PlanName;
 use crate::metrics::{Listen, Metrics};
 use crate::pipeline::AsService;
 use crate::privileges;
-use crate::quantity::{Size, Span};
+use crate::quantity::{Size, Span, file_bytes, ring_bytes};
 use crate::select::Rules;
 use crate::store::{Limits, Options, Store};
 use crate::words;
@@ -108,7 +108,7 @@ fn counting(agent: Agent, config: &Config) -> Result<Agent> {
     let recording = agent.store().map(Store::watch);
     let metrics = Metrics::new(config.metrics.units, recording);
     let server = metrics.serve(&listen)?;
-    Ok(agent.counting(Counted::new(metrics, Some(server))))
+    Ok(agent.counting(Counted::new(metrics, server)))
 }
 
 /// Where settings come from.
@@ -158,12 +158,9 @@ fn check(config: &Config) -> Result<()> {
     {
         bail!("capture.btf = {}: {error}", escape::path(btf));
     }
-    if !(4096..=1 << 30).contains(&capture.ring_size.0) {
-        bail!(
-            "capture.ring_size = {}: it must be between 4K and 1G",
-            capture.ring_size
-        );
-    }
+    let Size(ring_size) = capture.ring_size;
+    ring_bytes(ring_size)
+        .map_err(|why| anyhow!("capture.ring_size = {}: {why}", capture.ring_size))?;
     view_args(config).options().context("[view]")?;
     for key in &config.view.redact {
         // What can't be a key would withhold nothing.
@@ -186,12 +183,10 @@ fn check(config: &Config) -> Result<()> {
     if config.metrics.units == 0 {
         bail!("metrics.units = 0: it must be 1 or more");
     }
-    let size = config.record.max_size.0;
-    if size > 0 && size < 1 << 20 {
-        bail!(
-            "record.max_size = {}: it must be 1M or more, or 0",
-            config.record.max_size
-        );
+    let Size(size) = config.record.max_size;
+    if size > 0 {
+        file_bytes(size)
+            .map_err(|why| anyhow!("record.max_size = {}: {why}, or 0", config.record.max_size))?;
     }
     if config.record.enabled && !config.record.file.is_absolute() {
         bail!(

@@ -52,60 +52,42 @@ pub struct Losses {
 impl Losses {
     /// Adds others. Skipped runs are known if either knows them.
     pub fn add(&mut self, more: &Self) {
-        let Self {
-            ring_full,
-            no_ring,
-            calls_full,
-            queued_full,
-            unreadable,
-            returns_missed,
-            undecided,
-            shed,
+        let programs_skipped = match (self.programs_skipped, more.programs_skipped) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        *self = self.with(more, programs_skipped, |one, other| one + other);
+    }
+
+    /// What came since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let programs_skipped = self
+            .programs_skipped
+            .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0)));
+        self.with(before, programs_skipped, u64::saturating_sub)
+    }
+
+    /// Each cause of two, by a rule.
+    fn with(&self, other: &Self, programs_skipped: Option<u64>, rule: fn(u64, u64) -> u64) -> Self {
+        Self {
+            ring_full: rule(self.ring_full, other.ring_full),
+            no_ring: rule(self.no_ring, other.no_ring),
+            calls_full: rule(self.calls_full, other.calls_full),
+            queued_full: rule(self.queued_full, other.queued_full),
+            unreadable: rule(self.unreadable, other.unreadable),
+            returns_missed: rule(self.returns_missed, other.returns_missed),
+            undecided: rule(self.undecided, other.undecided),
+            shed: rule(self.shed, other.shed),
             programs_skipped,
-            undecodable,
-            join_evicted,
-        } = more;
-        self.ring_full += ring_full;
-        self.no_ring += no_ring;
-        self.calls_full += calls_full;
-        self.queued_full += queued_full;
-        self.unreadable += unreadable;
-        self.returns_missed += returns_missed;
-        self.undecided += undecided;
-        self.shed += shed;
-        self.undecodable += undecodable;
-        self.join_evicted += join_evicted;
-        if let Some(skipped) = programs_skipped {
-            *self.programs_skipped.get_or_insert(0) += skipped;
+            undecodable: rule(self.undecodable, other.undecodable),
+            join_evicted: rule(self.join_evicted, other.join_evicted),
         }
     }
 
     /// Each cause by its name, but for skipped runs, which are no loss by themselves.
     #[must_use]
     pub const fn by_cause(&self) -> [(&'static str, u64); 10] {
-        [
-            ("ring_full", self.ring_full),
-            ("no_ring", self.no_ring),
-            ("calls_full", self.calls_full),
-            ("queued_full", self.queued_full),
-            ("unreadable", self.unreadable),
-            ("returns_missed", self.returns_missed),
-            ("undecided", self.undecided),
-            ("shed", self.shed),
-            ("undecodable", self.undecodable),
-            ("join_evicted", self.join_evicted),
-        ]
-    }
-
-    /// Whether anything was lost at all.
-    #[must_use]
-    pub const fn any(&self) -> bool {
-        self.in_all() > 0
-    }
-
-    /// How much was lost. Skipped program runs are no loss by themselves.
-    #[must_use]
-    pub const fn in_all(&self) -> u64 {
         let Self {
             ring_full,
             no_ring,
@@ -119,16 +101,30 @@ impl Losses {
             undecodable,
             join_evicted,
         } = *self;
-        ring_full
-            + no_ring
-            + calls_full
-            + queued_full
-            + unreadable
-            + returns_missed
-            + undecided
-            + shed
-            + undecodable
-            + join_evicted
+        [
+            ("ring_full", ring_full),
+            ("no_ring", no_ring),
+            ("calls_full", calls_full),
+            ("queued_full", queued_full),
+            ("unreadable", unreadable),
+            ("returns_missed", returns_missed),
+            ("undecided", undecided),
+            ("shed", shed),
+            ("undecodable", undecodable),
+            ("join_evicted", join_evicted),
+        ]
+    }
+
+    /// Whether anything was lost at all.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.in_all() > 0
+    }
+
+    /// How much was lost. Skipped program runs are no loss by themselves.
+    #[must_use]
+    pub fn in_all(&self) -> u64 {
+        self.by_cause().iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -289,4 +285,29 @@ pub struct Summary {
     pub records_received: u64,
     /// All that was lost.
     pub losses: Losses,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_shown_as_what_came_since_the_last_one() {
+        let before = Losses {
+            ring_full: 3,
+            programs_skipped: None,
+            ..Losses::default()
+        };
+        let now = Losses {
+            ring_full: 5,
+            programs_skipped: Some(2),
+            ..Losses::default()
+        };
+        let since = now.since(&before);
+        assert_eq!((since.ring_full, since.programs_skipped), (2, Some(2)));
+        assert!(!now.since(&now).any());
+        let mut sum = before;
+        sum.add(&since);
+        assert_eq!(sum, now);
+    }
 }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -94,8 +95,8 @@ impl Listen {
 }
 
 enum Listener {
-    Unix(UnixListener, PathBuf),
-    Tcp(TcpListener),
+    Unix(tokio::net::UnixListener),
+    Tcp(tokio::net::TcpListener),
 }
 
 /// Answers until it is dropped.
@@ -109,12 +110,19 @@ pub struct Server {
 
 impl Server {
     pub(super) fn start(listen: &Listen, shared: Arc<Shared>) -> Result<Self> {
-        let (listener, address) = bind(listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()
             .context("cannot start the event loop of the metrics")?;
+        let (listener, address) = {
+            let _entered = runtime.enter();
+            bind(listen)?
+        };
+        let socket = match &address {
+            Listen::Unix(path) => Some(path.clone()),
+            Listen::Address(_) => None,
+        };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("metrics".to_owned())
@@ -122,6 +130,9 @@ impl Server {
                 privileges::enter(Role::Talk);
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, serve(listener, shared, stopped));
+                if let Some(socket) = socket {
+                    let _ = fs::remove_file(socket);
+                }
             })
             .context("cannot start the thread of the metrics")?;
         Ok(Self {
@@ -149,12 +160,14 @@ fn bind(listen: &Listen) -> Result<(Listener, Listen)> {
             let listener = UnixListener::bind(path).with_context(named)?;
             fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).with_context(named)?;
             listener.set_nonblocking(true)?;
-            Ok((Listener::Unix(listener, path.clone()), listen.clone()))
+            let listener = tokio::net::UnixListener::from_std(listener).with_context(named)?;
+            Ok((Listener::Unix(listener), listen.clone()))
         }
         Listen::Address(address) => {
-            let listener = TcpListener::bind(address)
-                .with_context(|| format!("metrics.listen = {address}"))?;
+            let named = || format!("metrics.listen = {address}");
+            let listener = TcpListener::bind(address).with_context(named)?;
             listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener).with_context(named)?;
             let address = Listen::Address(listener.local_addr()?);
             Ok((Listener::Tcp(listener), address))
         }
@@ -175,55 +188,40 @@ fn make_room(path: &Path) -> Result<()> {
     fs::remove_file(path).context("the socket of an earlier run can't be removed")
 }
 
-async fn serve(listener: Listener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
-    let accept = async {
-        let answers = Rc::new(Answers::new(shared));
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+/// Answers until it is told to stop.
+async fn serve(listener: Listener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let answers = Rc::new(Answers::new(shared));
+    let welcome = async {
         match &listener {
-            Listener::Unix(listener, _) => {
-                let Ok(listener) = listener
-                    .try_clone()
-                    .and_then(tokio::net::UnixListener::from_std)
-                else {
-                    return;
-                };
-                loop {
-                    let place = Arc::clone(&places).acquire_owned().await;
-                    match listener.accept().await {
-                        Ok((stream, _)) => {
-                            answer(stream, Rc::clone(&answers), place);
-                            tokio::time::sleep(APART).await;
-                        }
-                        Err(_) => tokio::time::sleep(PAUSE).await,
-                    }
-                }
+            Listener::Unix(listener) => {
+                welcome(&answers, async || listener.accept().await.map(|it| it.0)).await;
             }
             Listener::Tcp(listener) => {
-                let Ok(listener) = listener
-                    .try_clone()
-                    .and_then(tokio::net::TcpListener::from_std)
-                else {
-                    return;
-                };
-                loop {
-                    let place = Arc::clone(&places).acquire_owned().await;
-                    match listener.accept().await {
-                        Ok((stream, _)) => {
-                            answer(stream, Rc::clone(&answers), place);
-                            tokio::time::sleep(APART).await;
-                        }
-                        Err(_) => tokio::time::sleep(PAUSE).await,
-                    }
-                }
+                welcome(&answers, async || listener.accept().await.map(|it| it.0)).await;
             }
         }
     };
     tokio::select! {
-        () = accept => {}
-        _ = &mut stopped => {}
+        () = welcome => {}
+        _ = stopped => {}
     }
-    if let Listener::Unix(_, path) = &listener {
-        let _ = fs::remove_file(path);
+}
+
+/// Takes connections, not too many at once, nor too many one after the other.
+async fn welcome<S>(answers: &Rc<Answers>, accept: impl AsyncFn() -> io::Result<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        match accept().await {
+            Ok(stream) => {
+                answer(stream, Rc::clone(answers), place);
+                tokio::time::sleep(APART).await;
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 
@@ -321,7 +319,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
 
-    fn ask(stream: &mut (impl std::io::Read + std::io::Write), request: &str) -> String {
+    fn ask(stream: &mut (impl io::Read + io::Write), request: &str) -> String {
         stream.write_all(request.as_bytes()).expect("it listens");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");

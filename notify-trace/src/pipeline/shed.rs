@@ -5,6 +5,7 @@
 //! enough; who sends less than [`MIN_PER_SECOND`] is never left out. Pure: the caller says what time it is
 //! and what was used.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use notify_trace_common::record::Task;
@@ -29,6 +30,9 @@ const OF_A_USER: u64 = 1 << 63;
 
 /// Most datagrams that were left out and of which records may still come.
 const OPEN: usize = 65_536;
+
+/// Most cgroups that are named as left out.
+const NAMED: usize = 8;
 
 /// How long is waited before the rings are read again, when nothing else helps: what has no room in
 /// them is counted by the kernel programs.
@@ -164,9 +168,12 @@ impl Shed {
         self.count
     }
 
-    /// Of which cgroups, since this was asked last.
-    pub(super) fn take_cgroups(&mut self) -> HashMap<u64, u64> {
-        std::mem::take(&mut self.of)
+    /// Of which cgroups most, since this was asked last, and how many.
+    pub(super) fn take_most(&mut self) -> Vec<(u64, u64)> {
+        let mut all: Vec<(u64, u64)> = std::mem::take(&mut self.of).into_iter().collect();
+        all.sort_unstable_by_key(|(cgroup, count)| (Reverse(*count), *cgroup));
+        all.truncate(NAMED);
+        all
     }
 }
 
@@ -235,8 +242,8 @@ mod tests {
         let taken = seconds(&mut shed, 0, 60, &[50_000, 10, 1], 100);
         assert_eq!(taken, [MIN_PER_SECOND, 10, 1]);
         assert!(shed.count() > 1_000_000);
-        let of = shed.take_cgroups();
-        assert_eq!(of.keys().copied().collect::<Vec<_>>(), [1]);
+        let of: Vec<u64> = shed.take_most().iter().map(|(cgroup, _)| *cgroup).collect();
+        assert_eq!(of, [1]);
         assert_eq!(shed.pause_ms(), Some(PAUSE_MS));
     }
 

@@ -44,9 +44,6 @@ const LOSS_CHECK_NS: u64 = 1_000_000_000;
 /// How often time passes for what is concluded from silence, while nothing else happens.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Most cgroups that a loss names.
-const SHED_SHOWN: usize = 8;
-
 /// How soon a gap is looked into.
 const GAP_CHECK_NS: u64 = 100_000_000;
 
@@ -81,6 +78,10 @@ impl<'a> Stages<'a> {
         sink: &'a mut dyn Sink,
     ) -> Self {
         let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
+        let mut explain = Explain::new(settings.view.clone(), settings.explain);
+        if settings.service.is_some() {
+            explain = explain.for_changes();
+        }
         Self {
             rules: &settings.rules,
             count: settings.count,
@@ -92,11 +93,7 @@ impl<'a> Stages<'a> {
                 sees_queue: loaded.programs.contains(&Emitter::Queue),
             }),
             enrich: Enrich::new(Path::new("/proc")),
-            explain: if settings.service.is_some() {
-                Explain::new(settings.view.clone(), settings.explain).for_changes()
-            } else {
-                Explain::new(settings.view.clone(), settings.explain)
-            },
+            explain,
             records: records.map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
@@ -272,16 +269,10 @@ impl<'a> Stages<'a> {
 
     /// Cgroups that were left out since the last time, those that sent most first.
     fn shed_from(&mut self) -> Vec<ShedFrom> {
-        let Some(shed) = &mut self.shed else {
-            return Vec::new();
-        };
-        let mut all: Vec<(u64, u64)> = shed.take_cgroups().into_iter().collect();
-        all.sort_unstable_by_key(|(cgroup, count)| (std::cmp::Reverse(*count), *cgroup));
-        all.truncate(SHED_SHOWN);
-        let path = |cgroup| self.enrich.path_of(cgroup);
-        all.into_iter()
+        let most = self.shed.as_mut().map(Shed::take_most).unwrap_or_default();
+        most.into_iter()
             .map(|(cgroup, datagrams)| ShedFrom {
-                cgroup: path(cgroup).map(|path| Blob(path.to_vec())),
+                cgroup: self.enrich.path_of(cgroup).map(|path| Blob(path.to_vec())),
                 datagrams,
             })
             .collect()
@@ -382,7 +373,7 @@ impl<'a> Stages<'a> {
 
     /// Shows of all losses what is new.
     pub(super) fn show_new_losses(&mut self, losses: Losses) {
-        let since = difference(&losses, &self.shown);
+        let since = losses.since(&self.shown);
         if since.any() {
             let time = self.clock.at(clock::now());
             let shed_from = self.shed_from();
@@ -473,45 +464,4 @@ const fn is_self_test(record: &Record) -> bool {
         Record::Exit(_) | Record::Cgroup { .. } | Record::LateSender(_) => 0,
     };
     rule == SELF_TEST_RULE
-}
-
-/// What was lost since `before`.
-fn difference(now: &Losses, before: &Losses) -> Losses {
-    Losses {
-        ring_full: now.ring_full.saturating_sub(before.ring_full),
-        no_ring: now.no_ring.saturating_sub(before.no_ring),
-        calls_full: now.calls_full.saturating_sub(before.calls_full),
-        queued_full: now.queued_full.saturating_sub(before.queued_full),
-        unreadable: now.unreadable.saturating_sub(before.unreadable),
-        returns_missed: now.returns_missed.saturating_sub(before.returns_missed),
-        undecided: now.undecided.saturating_sub(before.undecided),
-        shed: now.shed.saturating_sub(before.shed),
-        programs_skipped: now
-            .programs_skipped
-            .map(|skipped| skipped.saturating_sub(before.programs_skipped.unwrap_or(0))),
-        undecodable: now.undecodable.saturating_sub(before.undecodable),
-        join_evicted: now.join_evicted.saturating_sub(before.join_evicted),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loss_is_shown_as_what_came_since_the_last_one() {
-        let before = Losses {
-            ring_full: 3,
-            programs_skipped: None,
-            ..Losses::default()
-        };
-        let now = Losses {
-            ring_full: 5,
-            programs_skipped: Some(2),
-            ..Losses::default()
-        };
-        let since = difference(&now, &before);
-        assert_eq!((since.ring_full, since.programs_skipped), (2, Some(2)));
-        assert!(!difference(&now, &now).any());
-    }
 }

@@ -65,7 +65,7 @@ impl Writer {
                 .map(|age| age.clamp(PRUNE, PRUNE_IDLE));
             match self.queue.take(idle) {
                 Work::Store(chunk) => {
-                    self.stored = self.insist(&chunk)?;
+                    self.insist(&chunk)?;
                     self.queue.done(self.stored);
                     if let Some(acknowledge) = self.options.acknowledge
                         && chunk.events > 0
@@ -103,18 +103,18 @@ impl Writer {
     }
 
     /// Tries until it is stored, or the end has come.
-    fn insist(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+    fn insist(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
         let begun = Instant::now();
         let mut is_told = false;
         let mut tended = Instant::now();
         let mut closed: Option<Instant> = None;
         loop {
             let error = match self.store(chunk) {
-                Ok(stored) => {
+                Ok(()) => {
                     if is_told {
                         eprintln!("notify-trace: the recording goes on: what waited is stored");
                     }
-                    return Ok(stored);
+                    return Ok(());
                 }
                 Err(error) => error,
             };
@@ -145,7 +145,7 @@ impl Writer {
         }
     }
 
-    fn store(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
+    fn store(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
         if let Some(begun) = &chunk.begins {
             self.begun = Some((**begun).clone());
         }
@@ -174,7 +174,7 @@ impl Writer {
             }
         };
         self.stored = file.store(chunk)?;
-        Ok(self.stored)
+        Ok(())
     }
 }
 
