@@ -109,8 +109,26 @@ pub fn run() -> ExitCode {
 }
 
 fn tell_journal() {
-    let words = ["-u", UNIT, "-n", "20", "--no-pager", "-o", "cat"];
-    println!("{}", output("journalctl", &words).unwrap_or_default());
+    println!("{}", journal().unwrap_or_default());
+}
+
+/// The last that the service's journal says.
+fn journal() -> Result<String> {
+    let words = ["-u", UNIT, "-n", "30", "--no-pager", "-o", "cat"];
+    output("journalctl", &words)
+}
+
+/// Runs a command as a unit of its own, which may notify, until it has ended well.
+fn unit(name: &str, properties: &[&str], command: &[&str]) -> Result<()> {
+    let status = Command::new("systemd-run")
+        .args(["--wait", "--quiet", "--collect", &format!("--unit={name}")])
+        .args(["-p", "NotifyAccess=all"])
+        .args(properties)
+        .args(command)
+        .stdin(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "{name} failed");
+    Ok(())
 }
 
 fn output(program: &str, words: &[&str]) -> Result<String> {
@@ -145,9 +163,12 @@ fn main_pid() -> Result<u32> {
 
 fn configure(view: &str) -> Result<()> {
     // What an emulated CPU takes says nothing: nobody is to be shed but in the test of that.
-    let text = format!(
-        "[metrics]\nlisten = \"unix:{SOCKET}\"\n[limits]\ncpu_percent = 0\n[view]\n{view}\n"
-    );
+    configure_with("cpu_percent = 0", &format!("[view]\n{view}"))
+}
+
+/// Settings with these limits, and other sections.
+fn configure_with(limits: &str, others: &str) -> Result<()> {
+    let text = format!("[metrics]\nlisten = \"unix:{SOCKET}\"\n[limits]\n{limits}\n{others}\n");
     fs::write(CONFIG, text).context("could not write the settings")
 }
 
@@ -272,7 +293,12 @@ fn capabilities() -> Result<String> {
 
 /// What the recording says, event by event.
 fn recorded() -> Result<Vec<Value>> {
-    let text = output(AGENT, &["show", RECORDING, "-o", "json"])?;
+    recorded_by(AGENT)
+}
+
+/// The same by another program.
+fn recorded_by(agent: &str) -> Result<Vec<Value>> {
+    let text = output(agent, &["show", RECORDING, "-o", "json"])?;
     text.lines()
         .map(|line| serde_json::from_str(line).context("no JSON"))
         .collect()
@@ -349,6 +375,14 @@ fn reload() -> Result<String> {
     ))
 }
 
+/// The sum of a metric over all labels that begin so.
+fn metric(text: &str, name: &str) -> f64 {
+    text.lines()
+        .filter(|line| line.starts_with(name))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
 fn get(path: &str) -> Result<String> {
     let mut stream = UnixStream::connect(SOCKET).context(SOCKET)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")?;
@@ -423,16 +457,21 @@ fn strangers() -> Result<String> {
     Ok("not the recording, the metrics, a signal, a stop".to_owned())
 }
 
+/// Waits until another process than this one is the service's.
+fn wait_for_next(pid: u32) -> Result<()> {
+    until("the next agent", || {
+        let next: u32 = show("MainPID")?.parse()?;
+        let is_ready = next > 0 && next != pid && show("SubState")? == "running";
+        Ok(is_ready.then_some(()))
+    })
+}
+
 fn killed() -> Result<String> {
     let before = loaded()?;
     let pid = main_pid()?;
     systemctl(&["kill", "-s", "KILL", UNIT])?;
     let begun = Instant::now();
-    until("the next agent", || {
-        let next: u32 = show("MainPID")?.parse()?;
-        let is_ready = next > 0 && next != pid && show("SubState")? == "running";
-        Ok(is_ready.then_some(()))
-    })?;
+    wait_for_next(pid)?;
     let took = begun.elapsed();
     until("as many programs and maps as before", || {
         Ok((loaded()? == before).then_some(()))

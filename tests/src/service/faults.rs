@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, configure, get, main_pid, numbers,
-    output, recorded, show, systemctl, until,
+    AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, configure, configure_with, get, journal,
+    main_pid, numbers, output, recorded, show, systemctl, unit, until, wait_for_next,
 };
 use crate::tracer::Agent;
 
@@ -25,29 +25,21 @@ const FOLDER: &str = "/var/lib/notify-trace";
 /// How many cgroups speak in the test of many units.
 const MANY: u64 = 3_000;
 
-/// Restarts with other settings.
-fn restart(settings: &str) -> Result<()> {
-    let limits = if settings.contains("[limits]") {
-        ""
-    } else {
-        "[limits]\ncpu_percent = 0\n"
-    };
-    let text = format!("[metrics]\nlisten = \"unix:{SOCKET}\"\n{limits}{settings}\n");
-    fs::write(CONFIG, text).context("could not write the settings")?;
+/// Restarts with the settings of all tests.
+fn restart() -> Result<()> {
+    configure("")?;
     systemctl(&["restart", UNIT])
 }
 
 /// A sender of numbered notifications, as a service; waits until it has ended.
-fn say(unit: &str, words: &[&str]) -> Result<()> {
-    let status = Command::new("systemd-run")
-        .args(["--wait", "--quiet", "--collect", &format!("--unit={unit}")])
-        .args(["-p", "NotifyAccess=all", TESTS_PROGRAM, "speak"])
-        .args(["--number", "X_NUMBER="])
-        .args(words)
-        .stdin(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "{unit} failed");
-    Ok(())
+fn say(unit_name: &str, words: &[&str]) -> Result<()> {
+    say_with(unit_name, &[], words)
+}
+
+/// The same with properties of the unit.
+fn say_with(unit_name: &str, properties: &[&str], words: &[&str]) -> Result<()> {
+    let speak = [TESTS_PROGRAM, "speak", "--number", "X_NUMBER="];
+    unit(unit_name, properties, &[&speak, words].concat())
 }
 
 /// Waits until all numbers of a unit are recorded, each once, in order.
@@ -67,14 +59,9 @@ fn all_recorded(unit: &str, count: u64) -> Result<Vec<Value>> {
     Ok(events)
 }
 
-/// The sum of a metric over all labels that begin so.
+/// The sum of a metric, as it is now.
 fn metric(name: &str) -> Result<f64> {
-    let text = get("/metrics")?;
-    Ok(text
-        .lines()
-        .filter(|line| line.starts_with(name))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum())
+    Ok(super::metric(&get("/metrics")?, name))
 }
 
 fn is_well() -> Result<bool> {
@@ -88,11 +75,11 @@ fn on_small_disk(act: impl FnOnce() -> Result<String>) -> Result<String> {
         .args(["-t", "tmpfs", "-o", "size=2M,mode=700", "small", FOLDER])
         .status()?;
     ensure!(mounted.success(), "could not mount a small disk");
-    let result = restart("").and_then(|()| act());
+    let result = restart().and_then(|()| act());
     systemctl(&["stop", UNIT])?;
     let unmounted = Command::new("umount").arg(FOLDER).status()?;
     ensure!(unmounted.success(), "could not unmount the small disk");
-    restart("")?;
+    restart()?;
     result
 }
 
@@ -148,16 +135,20 @@ fn switch_cpu(state: &str) -> Result<()> {
 }
 
 /// As [`say`], from the CPU that comes and goes.
-fn say_on_cpu_1(unit: &str) -> Result<()> {
-    let status = Command::new("systemd-run")
-        .args(["--wait", "--quiet", "--collect", &format!("--unit={unit}")])
-        .args(["-p", "NotifyAccess=all", "-p", "CPUAffinity=1"])
-        .args([TESTS_PROGRAM, "speak", "--number", "X_NUMBER="])
-        .args(["--times", "50", "--every-ms", "5", "STATUS=cpus"])
-        .stdin(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "{unit} failed");
-    all_recorded(unit, 50).map(drop)
+fn say_on_cpu_1(unit_name: &str) -> Result<()> {
+    let words = ["--times", "50", "--every-ms", "5", "STATUS=cpus"];
+    say_with(unit_name, &["-p", "CPUAffinity=1"], &words)?;
+    all_recorded(unit_name, 50).map(drop)
+}
+
+/// Switches CPU 1 off, and on when the agent has followed.
+fn cycle_cpu(pid: u32) -> Result<()> {
+    let with_all = perf_events(pid)?;
+    switch_cpu("0")?;
+    until("a ring to be closed", || {
+        Ok((perf_events(pid)? < with_all).then_some(()))
+    })?;
+    switch_cpu("1")
 }
 
 pub(super) fn cpus() -> Result<String> {
@@ -167,11 +158,7 @@ pub(super) fn cpus() -> Result<String> {
     fs::write(paranoid, "2")?;
     let pid = main_pid()?;
     let with_all = perf_events(pid)?;
-    switch_cpu("0")?;
-    until("a ring to be closed", || {
-        Ok((perf_events(pid)? < with_all).then_some(()))
-    })?;
-    switch_cpu("1")?;
+    cycle_cpu(pid)?;
     until("a ring to be opened", || {
         Ok((perf_events(pid)? == with_all).then_some(()))
     })?;
@@ -179,19 +166,9 @@ pub(super) fn cpus() -> Result<String> {
     ensure!(main_pid()? == pid, "it was started again");
     // Else CAP_SYS_ADMIN is asked for, which was given up.
     fs::write(paranoid, before.trim())?;
-    switch_cpu("0")?;
-    until("a ring to be closed", || {
-        Ok((perf_events(pid)? < with_all).then_some(()))
-    })?;
-    switch_cpu("1")?;
-    until("the next agent", || {
-        let next: u32 = show("MainPID")?.parse()?;
-        Ok((next > 0 && next != pid && show("SubState")? == "running").then_some(()))
-    })?;
-    let log = output(
-        "journalctl",
-        &["-u", UNIT, "-n", "30", "-o", "cat", "--no-pager"],
-    )?;
+    cycle_cpu(pid)?;
+    wait_for_next(pid)?;
+    let log = journal()?;
     ensure!(log.contains("CPU 1 has come up"), "{log}");
     say_on_cpu_1("nt-cpus-after")?;
     Ok(format!(
@@ -308,7 +285,7 @@ pub(super) fn clock() -> Result<String> {
     let sender = thread::spawn(|| {
         say(
             "nt-clock",
-            &["--times", "200", "--every-ms", "50", "STATUS=tick"],
+            &["--times", "200", "--every-ms", "100", "STATUS=tick"],
         )
     });
     let stepped = until("the first of them", || {
@@ -416,7 +393,8 @@ pub(super) fn many_units() -> Result<String> {
 
 pub(super) fn flood() -> Result<String> {
     // 30 s of 2 % are saved up: gone at once.
-    restart("[limits]\ncpu_percent = 2\n[capture]\nring_size = \"8M\"")?;
+    configure_with("cpu_percent = 2", "[capture]\nring_size = \"8M\"")?;
+    systemctl(&["restart", UNIT])?;
     let is_over = AtomicBool::new(false);
     let shed = thread::scope(|scope| {
         let flood = scope.spawn(|| {
@@ -451,15 +429,12 @@ pub(super) fn flood() -> Result<String> {
     });
     ensure!(named, "no loss names the flood");
     let count = metric("notify_trace_lost_total{cause=\"shed\"}")?;
-    let log = output(
-        "journalctl",
-        &["-u", UNIT, "-n", "20", "-o", "cat", "--no-pager"],
-    )?;
-    ensure!(
-        log.contains("limits.cpu_percent") && log.contains("nt-flood"),
-        "{log}"
-    );
-    restart("")?;
+    // At once, or with what was lost within a minute.
+    until("the journal to say who was shed", || {
+        let log = journal()?;
+        Ok((log.contains("limits.cpu_percent") && log.contains("nt-flood")).then_some(()))
+    })?;
+    restart()?;
     Ok(format!("{count} shed, 40 of 40 of the quiet one"))
 }
 
@@ -530,10 +505,7 @@ pub(super) fn out_of_memory() -> Result<String> {
     ])?;
     gone?;
     let result = show("Result")?;
-    until("the next agent", || {
-        let next: u32 = show("MainPID")?.parse()?;
-        Ok((next > 0 && next != pid && show("SubState")? == "running").then_some(()))
-    })?;
+    wait_for_next(pid)?;
     ensure!(recorded()?.len() > 1, "the recording is damaged");
     Ok(format!("result {result}, and running again"))
 }

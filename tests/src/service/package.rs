@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{UNIT, loaded, main_pid, numbers, output, show, systemctl, until};
+use super::{
+    RECORDING, UNIT, loaded, main_pid, numbers, output, recorded_by, show, systemctl, unit, until,
+};
 
 /// The service's own folder in `/run` is where the tests' programs are; it is removed with it.
 const BROUGHT: &str = "/run/notify-trace";
@@ -18,7 +20,6 @@ const SPEAKER: &str = "/run/nt-package/notify-trace-tests";
 const INSTALLED: &str = "/usr/bin/notify-trace";
 const SETTINGS: &str = "/etc/notify-trace/agent.toml";
 const FOLDER: &str = "/var/lib/notify-trace";
-const RECORDING: &str = "/var/lib/notify-trace/host.ntrec";
 
 fn dpkg(words: &[&str]) -> Result<()> {
     let output = Command::new("dpkg")
@@ -38,32 +39,16 @@ fn dpkg(words: &[&str]) -> Result<()> {
 }
 
 fn say(number: u64) -> Result<()> {
-    let unit = format!("--unit=nt-package-{number}");
-    let status = Command::new("systemd-run")
-        .args([
-            "--wait",
-            "--quiet",
-            "--collect",
-            &unit,
-            "-p",
-            "NotifyAccess=all",
-        ])
-        .args([SPEAKER, "speak", "--stay-ms", "200"])
-        .arg(format!("X_NUMBER={number}"))
-        .status()?;
-    ensure!(status.success(), "the sender failed");
-    Ok(())
+    let text = format!("X_NUMBER={number}");
+    let speak = [SPEAKER, "speak", "--stay-ms", "200", &text];
+    unit(&format!("nt-package-{number}"), &[], &speak)
 }
 
 /// Waits until a number is recorded.
 fn is_recorded(number: u64) -> Result<()> {
     let unit = format!("nt-package-{number}.service");
     until("the notification to be recorded", || {
-        let text = output(INSTALLED, &["show", RECORDING, "-o", "json"])?;
-        let events: Vec<_> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let events = recorded_by(INSTALLED)?;
         Ok((numbers(&events, &unit) == [number]).then_some(()))
     })
 }

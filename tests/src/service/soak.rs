@@ -15,7 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    AGENT, CONFIG, RECORDING, SOCKET, TESTS_PROGRAM, UNIT, get, loaded, main_pid, systemctl, until,
+    AGENT, RECORDING, TESTS_PROGRAM, UNIT, configure, get, loaded, main_pid, metric, systemctl,
+    unit, until,
 };
 
 /// Of the steady sender, a second.
@@ -60,34 +61,9 @@ pub(super) fn minutes() -> Option<u64> {
         .find_map(|word| word.strip_prefix("notify-trace.minutes=")?.parse().ok())
 }
 
-fn configure(view: &str) -> Result<()> {
-    // What an emulated CPU takes says nothing: nobody is to be shed here.
-    let text = format!(
-        "[metrics]\nlisten = \"unix:{SOCKET}\"\n[limits]\ncpu_percent = 0\n[view]\n{view}\n"
-    );
-    fs::write(CONFIG, text).context("could not write the settings")
-}
-
-/// A unit of its own for a command; whether it ended well.
-fn unit(name: &str, command: &[&str]) -> Result<()> {
-    let status = Command::new("systemd-run")
-        .args(["--wait", "--quiet", "--collect", &format!("--unit={name}")])
-        .args(["-p", "NotifyAccess=all"])
-        .args(command)
-        .stdin(Stdio::null())
-        .status()?;
-    ensure!(status.success(), "{name} failed");
-    Ok(())
-}
-
 fn look() -> Result<Look> {
     let text = get("/metrics")?;
-    let sum = |name: &str| -> f64 {
-        text.lines()
-            .filter(|line| line.starts_with(name))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
-    };
+    let sum = |name: &str| metric(&text, name);
     Ok(Look {
         resident_bytes: sum("process_resident_memory_bytes "),
         fds: sum("process_open_fds "),
@@ -140,13 +116,14 @@ pub(super) fn soak() -> Result<String> {
                     &every_ms,
                     "STATUS=steady",
                 ];
-                unit("nt-steady", &command)
+                unit("nt-steady", &[], &command)
             }),
             scope.spawn(|| {
                 again(end, Duration::ZERO, |number| {
                     let name = format!("nt-churn-{number}");
                     unit(
                         &name,
+                        &[],
                         &[TESTS_PROGRAM, "speak", "--stay-ms", "20", "READY=1"],
                     )?;
                     sent.churn.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +134,7 @@ pub(super) fn soak() -> Result<String> {
                 again(end, Duration::ZERO, |number| {
                     let id = format!("box-{number}");
                     let runc = ["/usr/sbin/runc", "run", "--bundle", "/run/nt-soak", &id];
-                    unit(&format!("nt-box-{number}"), &runc)?;
+                    unit(&format!("nt-box-{number}"), &[], &runc)?;
                     sent.boxes.fetch_add(1, Ordering::Relaxed);
                     Ok(())
                 })
@@ -174,7 +151,7 @@ pub(super) fn soak() -> Result<String> {
                         "1",
                         "STATUS=flood",
                     ];
-                    unit(&format!("nt-flood-{number}"), &command)?;
+                    unit(&format!("nt-flood-{number}"), &[], &command)?;
                     sent.floods.fetch_add(1, Ordering::Relaxed);
                     Ok(())
                 })

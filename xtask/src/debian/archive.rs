@@ -101,10 +101,23 @@ impl Archive {
     }
 
     /// Downloads one version of a package into `folder`; apt checks its digest.
-    pub fn download(&self, suite: Suite, stanza: &Stanza, folder: &Path) -> Result<()> {
+    fn download(&self, suite: Suite, stanza: &Stanza, folder: &Path) -> Result<()> {
         let package = format!("{}={}", stanza.package, stanza.version);
         let mut apt = self.tool("apt-get", suite)?;
         command::output(apt.args(["-q", "download", &package]).current_dir(folder))?;
+        Ok(())
+    }
+
+    /// Downloads one version of a package and unpacks it, without installing anything.
+    pub fn unpack(&self, suite: Suite, stanza: &Stanza, draft: &Path, to: &Path) -> Result<()> {
+        let folder = draft.join(&stanza.package);
+        fs::create_dir(&folder)
+            .with_context(|| format!("could not create {}", folder.display()))?;
+        self.download(suite, stanza, &folder)?;
+        let files = fs::read_dir(&folder).context("could not list what was downloaded")?;
+        for deb in files.flatten() {
+            command::output(Command::new("dpkg-deb").arg("-x").arg(deb.path()).arg(to))?;
+        }
         Ok(())
     }
 

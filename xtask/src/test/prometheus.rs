@@ -1,11 +1,7 @@
 //! A real Prometheus: scrapes what an agent would have counted of a recording, takes the alert rules, and
 //! answers every question of the dashboard.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
@@ -70,21 +66,9 @@ fn programs(cache: &Cache) -> Result<PathBuf> {
             .find(|stanza| stanza.package == PACKAGE)
             .ok_or_else(|| anyhow!("{SUITE} has no {PACKAGE}"))?;
         let draft = cache.draft()?;
-        archive.download(SUITE, &stanza, draft.path())?;
         let unpacked = draft.path().join("unpacked");
-        for file in debs(draft.path())? {
-            command::output(Command::new("dpkg-deb").arg("-x").arg(file).arg(&unpacked))?;
-        }
+        archive.unpack(SUITE, &stanza, draft.path(), &unpacked)?;
         draft.publish("unpacked", &folder)
     })?;
     Ok(bin)
-}
-
-fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files = fs::read_dir(folder).context("could not list what was downloaded")?;
-    Ok(files
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "deb"))
-        .collect())
 }

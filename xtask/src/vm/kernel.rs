@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -201,15 +200,7 @@ fn unpack(
             .into_iter()
             .find(|stanza| stanza.package == part && stanza.version == image.version)
             .ok_or_else(|| anyhow!("{} needs {part}, which {suite} lacks", image.package))?;
-        archive.download(suite, &stanza, draft.path())?;
-    }
-    let files = fs::read_dir(draft.path()).context("could not list what was downloaded")?;
-    for deb in files
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-    {
-        command::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
+        archive.unpack(suite, &stanza, draft.path(), &unpacked)?;
     }
     let release = image.package.trim_start_matches("linux-image-");
     let modules = ["usr/lib/modules", "lib/modules"]
