@@ -210,10 +210,18 @@ pub(super) fn read_only() -> Result<String> {
         let is_writable = fs::write(format!("{FOLDER}/probe"), "").is_ok();
         Ok((!is_writable).then_some(()))
     })?;
-    let result = say("nt-during", &["--times", "50", "STATUS=during"]).and_then(|()| {
-        until("the agent to say that it can't write", || {
+    // Linux tells an error of writing once: the agent's next try may seem to succeed, so it is looked at
+    // while more comes.
+    let result = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let words = ["--times", "50", "--every-ms", "100", "STATUS=during"];
+            say("nt-during", &words)
+        });
+        let told = until("the agent to say that it can't write", || {
             Ok((!is_well()?).then_some(()))
-        })
+        });
+        let sent = sender.join().map_err(|_| anyhow::anyhow!("the sender"))?;
+        told.and(sent)
     });
     let status = Command::new("mount")
         .args(["-o", "remount,rw", "/"])
