@@ -1,7 +1,8 @@
 //! What the agent counts, for Prometheus: by unit and container, and how it is itself.
 //!
 //! ```text
-//! Rows of the study ──▶ counts (bounded series) ──▶ families (names, labels) ──▶ serve (HTTP, a thread of its own)
+//! Rows of the study ──▶ counts (bounded series) ──▶ families (names, labels) ──▶ text ──▶ serve (HTTP, a thread of its own)
+//!                                                        └──▶ whoever pushes them
 //! ```
 //!
 //! The numbers are those of the studies: the same rows that a recording keeps. How many series there are
@@ -13,15 +14,19 @@ mod histogram;
 mod own;
 mod series;
 mod serve;
+mod text;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::counts::Counts;
+use self::counts::{Counts, Shown};
+pub use self::families::{Family, Labels, Values};
+pub use self::histogram::Histogram;
+use self::own::Own;
 pub use self::serve::{Listen, Server};
 use crate::enrich::clock;
 use crate::event::Event;
 use crate::sink::Reading;
-use crate::store::Watch;
+use crate::store::{Condition, Watch};
 use crate::study::row::Rows;
 
 /// Counts, and lets others read what was counted.
@@ -79,6 +84,28 @@ impl Metrics {
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         self.shared.text()
     }
+
+    /// The numbers of now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+}
+
+/// The numbers of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    shown: Shown,
+    recording: Option<Condition>,
+    own: Own,
+}
+
+impl Snapshot {
+    /// All of them, by name.
+    #[must_use]
+    pub fn families(&self) -> Vec<Family<'_>> {
+        families::families(&self.shown, self.recording.as_ref(), &self.own)
+    }
 }
 
 impl Shared {
@@ -96,10 +123,16 @@ impl Shared {
     }
 
     fn text(&self) -> Result<String, std::fmt::Error> {
+        text::text(self.snapshot())
+    }
+
+    fn snapshot(&self) -> Snapshot {
         // Written without the lock: whoever counts never waits for whoever reads.
-        let shown = self.lock().shown.clone();
-        let recording = self.recording.as_ref().map(Watch::condition);
-        families::text(shown, recording, own::look())
+        Snapshot {
+            shown: self.lock().shown.clone(),
+            recording: self.recording.as_ref().map(Watch::condition),
+            own: own::look(),
+        }
     }
 }
 
@@ -188,9 +221,12 @@ mod tests {
 
     #[test]
     fn rules_dashboard_and_document_speak_of_metrics_that_are_there() {
-        let shown = Counts::new(1).shown;
-        let condition = crate::store::Condition::default();
-        let text = families::text(shown, Some(condition), own::look()).expect("memory takes all");
+        let snapshot = Snapshot {
+            shown: Counts::new(1).shown,
+            recording: Some(Condition::default()),
+            own: own::look(),
+        };
+        let text = text::text(snapshot).expect("memory takes all");
         let types: std::collections::BTreeSet<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

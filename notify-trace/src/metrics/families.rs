@@ -1,12 +1,6 @@
 //! What the numbers are called. All names and labels stand here; `docs/agent.md` explains them.
 
 use std::borrow::Cow;
-use std::fmt;
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, prometheus_text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
 
 use super::counts::{Shown, Subject, Time, Unit};
 use super::histogram::{Histogram, seconds};
@@ -19,31 +13,50 @@ use crate::words::serde_word;
 /// `unit` of those that have no series of their own.
 const OTHERS: &str = "_other";
 
-/// As Prometheus reads it (text format 0.0.4).
-pub(super) fn text(
-    shown: Shown,
-    recording: Option<Condition>,
-    own: Own,
-) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(All {
-        shown,
-        recording,
-        own,
-    }));
-    let mut text = String::new();
-    prometheus_text::encode(&mut text, &registry)?;
-    Ok(text)
+/// Names and values of labels.
+pub type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+
+/// Several series of one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family<'a> {
+    /// Its name; that of a counter without `_total`.
+    pub name: &'static str,
+    /// What it says, in a line.
+    pub help: &'static str,
+    /// The series.
+    pub series: Values<'a>,
 }
 
-#[derive(Debug)]
-struct All {
-    shown: Shown,
-    recording: Option<Condition>,
-    own: Own,
+/// The series of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values<'a> {
+    /// What only grows: whole numbers.
+    Counts(Vec<(Labels<'a>, u64)>),
+    /// What only grows: seconds.
+    Seconds(Vec<(Labels<'a>, f64)>),
+    /// What goes up and down.
+    Gauges(Vec<(Labels<'a>, f64)>),
+    /// Counts by bucket.
+    Histograms(Vec<(Labels<'a>, &'a Histogram)>),
 }
 
-type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+/// All of them.
+#[must_use]
+pub(super) fn families<'a>(
+    shown: &'a Shown,
+    recording: Option<&Condition>,
+    own: &Own,
+) -> Vec<Family<'a>> {
+    let mut all = Families(Vec::new());
+    units(&shown.units, &mut all);
+    receivers(shown, &mut all);
+    capture(shown, &mut all);
+    if let Some(recording) = recording {
+        of_recording(recording, &mut all);
+    }
+    of_process(own, &mut all);
+    all.0
+}
 
 fn of_subject(subject: Option<&Subject>) -> Labels<'_> {
     match subject {
@@ -60,55 +73,44 @@ fn of_subject(subject: Option<&Subject>) -> Labels<'_> {
     }
 }
 
-/// Writes families.
-struct Families<'a>(DescriptorEncoder<'a>);
+/// Families that are gathered.
+struct Families<'a>(Vec<Family<'a>>);
 
-impl Families<'_> {
+impl<'a> Families<'a> {
     fn counter(
         &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (impl EncodeLabelSet, u64)>,
-    ) -> fmt::Result {
-        let mut family = (self.0).encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in values {
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
+        name: &'static str,
+        help: &'static str,
+        values: impl IntoIterator<Item = (Labels<'a>, u64)>,
+    ) {
+        let series = Values::Counts(values.into_iter().collect());
+        self.0.push(Family { name, help, series });
     }
 
     fn gauge(
         &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (impl EncodeLabelSet, f64)>,
-    ) -> fmt::Result {
-        let mut family = (self.0).encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
+        name: &'static str,
+        help: &'static str,
+        values: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) {
+        let series = Values::Gauges(values.into_iter().collect());
+        self.0.push(Family { name, help, series });
     }
 
-    fn histogram<'h>(
+    fn histogram(
         &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (impl EncodeLabelSet, &'h Histogram)>,
-    ) -> fmt::Result {
-        let mut family = (self.0).encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (labels, value) in values {
-            let mut metric = family.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabelSet>(
-                value.sum(),
-                value.count(),
-                &value.buckets(),
-                None,
-            )?;
-        }
-        Ok(())
+        name: &'static str,
+        help: &'static str,
+        values: impl IntoIterator<Item = (Labels<'a>, &'a Histogram)>,
+    ) {
+        let series = Values::Histograms(values.into_iter().collect());
+        self.0.push(Family { name, help, series });
     }
+}
+
+/// One series without labels.
+fn alone<T>(value: T) -> [(Labels<'static>, T); 1] {
+    [(Labels::new(), value)]
 }
 
 /// Without labels, if it is known.
@@ -124,18 +126,7 @@ fn float(value: u64) -> f64 {
     value as f64
 }
 
-impl Collector for All {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families = Families(encoder);
-        units(&self.shown.units, &mut families)?;
-        receivers(&self.shown, &mut families)?;
-        capture(&self.shown, &mut families)?;
-        recording(self.recording.as_ref(), &mut families)?;
-        own(&self.own, &mut families)
-    }
-}
-
-fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Result {
+fn units<'a>(series: &'a Series<Subject, Unit>, families: &mut Families<'a>) {
     let all = series.all();
     let each = |value: fn(&Unit) -> u64| {
         all.iter()
@@ -145,7 +136,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
         "notify_trace_notifications",
         "Notifications sent",
         each(|unit| unit.notifications),
-    )?;
+    );
     families.counter(
         "notify_trace_undelivered",
         "Notifications that never reached their receiver, by what became of them",
@@ -157,7 +148,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
             ];
             with(*subject, "state", fates)
         }),
-    )?;
+    );
     families.counter(
         "notify_trace_messages",
         "Assignments to well-known keys in notifications sent, by key",
@@ -165,7 +156,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
             let keys = SAYS.iter().zip(unit.messages);
             with(*subject, "key", keys.map(|((key, _), count)| (*key, count)))
         }),
-    )?;
+    );
     families.counter(
         "notify_trace_verdicts",
         "Why notifications did not do what their senders wanted, by cause",
@@ -177,7 +168,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
                 (labels, *times)
             })
         }),
-    )?;
+    );
     for time in Time::ALL {
         let (name, help) = named(time);
         families.histogram(
@@ -185,7 +176,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
             help,
             all.iter()
                 .filter_map(|(subject, unit)| Some((of_subject(*subject), unit.times.get(&time)?))),
-        )?;
+        );
     }
     families.gauge(
         "notify_trace_watchdog_last_margin_seconds",
@@ -194,7 +185,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
             let margin_ns = unit.last_margin_ns?;
             Some((of_subject(*subject), seconds(margin_ns.into())))
         }),
-    )?;
+    );
     families.gauge(
         "notify_trace_last_ready_timestamp_seconds",
         "When READY=1 was said last",
@@ -203,7 +194,7 @@ fn units(series: &Series<Subject, Unit>, families: &mut Families<'_>) -> fmt::Re
             let seconds = seconds(i128::from(ready_us) * 1_000);
             Some((of_subject(*subject), seconds))
         }),
-    )
+    );
 }
 
 /// What was counted by a label besides, without what is 0.
@@ -248,131 +239,129 @@ const fn named(time: Time) -> (&'static str, &'static str) {
     }
 }
 
-fn receivers(shown: &Shown, families: &mut Families<'_>) -> fmt::Result {
+fn receivers<'a>(shown: &'a Shown, families: &mut Families<'a>) {
     let delivery = shown.delivery.all();
     families.histogram(
         "notify_trace_delivery_seconds",
         "From the receiver's queue to the receiver",
         delivery.iter().map(|(manager, waits)| {
             let manager = manager.map_or(OTHERS, |manager| manager.as_str());
-            (vec![("manager", manager)], &waits.0)
+            (vec![("manager", Cow::from(manager))], &waits.0)
         }),
-    )?;
+    );
     let hops = shown.hops.all();
     families.histogram(
         "notify_trace_hop_seconds",
         "How long proxies took to pass on what they were told, by the kind of socket",
         hops.iter().map(|(class, waits)| {
             let class = class.map_or(OTHERS, |class| class.as_str());
-            (vec![("class", class)], &waits.0)
+            (vec![("class", Cow::from(class))], &waits.0)
         }),
-    )?;
+    );
     families.counter(
         "notify_trace_connect_failed",
         "Calls of connect(2) to a notify socket that failed: nothing was sent",
-        [(Labels::new(), shown.connect_failed)],
-    )
+        alone(shown.connect_failed),
+    );
 }
 
-fn capture(shown: &Shown, families: &mut Families<'_>) -> fmt::Result {
+fn capture<'a>(shown: &'a Shown, families: &mut Families<'a>) {
     let info = &shown.info;
     families.gauge(
         "notify_trace_info",
         "What runs here, and by which plan it traces",
         [(
             vec![
-                ("version", info.version.as_str()),
-                ("plan", info.plan.as_str()),
-                ("kernel", info.kernel.as_str()),
+                ("version", Cow::from(&info.version)),
+                ("plan", Cow::from(&info.plan)),
+                ("kernel", Cow::from(&info.kernel)),
             ],
             1.0,
         )],
-    )?;
+    );
     families.counter(
         "notify_trace_records",
         "Records read from the kernel programs",
-        [(Labels::new(), shown.records)],
-    )?;
+        alone(shown.records),
+    );
     families.counter(
         "notify_trace_lost",
         "What was lost, by cause (docs/events.md)",
         shown
             .losses
             .by_cause()
-            .map(|(cause, count)| (vec![("cause", cause)], count)),
-    )?;
+            .map(|(cause, count)| (vec![("cause", Cow::from(cause))], count)),
+    );
     families.gauge(
         "notify_trace_ring_bytes",
         "Size of each CPU's ring",
         one(Some(shown.ring_bytes)),
-    )?;
+    );
     families.gauge(
         "notify_trace_ring_fullest_bytes",
         "Most that one ring held when it was read, in the last minute or two",
         one(shown.fullest_bytes.iter().copied().max()),
-    )?;
+    );
     families.gauge(
         "notify_trace_units",
         "Units and containers that have series of their own",
         one(u64::try_from(shown.units.len()).ok()),
-    )?;
+    );
     families.gauge(
         "notify_trace_units_limit",
         "Most that may have (metrics.units)",
         one(u64::try_from(shown.units.limit()).ok()),
-    )?;
+    );
     families.counter(
         "notify_trace_units_put_out",
         "Units whose series went to unit=\\\"_other\\\", to make room",
-        [(Labels::new(), shown.units.made_room())],
-    )
+        alone(shown.units.made_room()),
+    );
 }
 
-fn recording(recording: Option<&Condition>, families: &mut Families<'_>) -> fmt::Result {
-    let Some(recording) = recording else {
-        return Ok(());
-    };
+fn of_recording(recording: &Condition, families: &mut Families<'_>) {
     families.counter(
         "notify_trace_recorded_events",
         "Events that are stored",
-        [(Labels::new(), recording.stored)],
-    )?;
+        alone(recording.stored),
+    );
     families.counter(
         "notify_trace_recording_dropped_events",
         "Events that had no room in memory while the disk did not take them",
-        [(Labels::new(), recording.dropped)],
-    )?;
+        alone(recording.dropped),
+    );
     families.gauge(
         "notify_trace_recording_waiting_bytes",
         "Memory of what waits to be stored",
         one(Some(recording.waiting_bytes)),
-    )?;
+    );
     families.gauge(
         "notify_trace_recording_stuck",
         "1: the disk does not take what waits",
         one(Some(u64::from(recording.trouble.is_some()))),
-    )
+    );
 }
 
-fn own(own: &Own, families: &mut Families<'_>) -> fmt::Result {
+fn of_process(own: &Own, families: &mut Families<'_>) {
     families.gauge(
         "process_resident_memory_bytes",
         "Resident memory of the agent",
         one(own.resident_bytes),
-    )?;
-    let mut cpu = families.0.encode_descriptor(
-        "process_cpu_seconds",
-        "Time on CPUs of the agent, in user space and in the kernel",
-        None,
-        MetricType::Counter,
-    )?;
-    if let Some(cpu_ns) = own.cpu_ns {
-        cpu.encode_counter::<NoLabelSet, _, u64>(&seconds(cpu_ns.into()), None)?;
-    }
+    );
+    let cpu_ns = own.cpu_ns.into_iter();
+    families.0.push(Family {
+        name: "process_cpu_seconds",
+        help: "Time on CPUs of the agent, in user space and in the kernel",
+        series: Values::Seconds(
+            cpu_ns
+                .map(|cpu_ns| (Labels::new(), seconds(cpu_ns.into())))
+                .collect(),
+        ),
+    });
     families.gauge(
         "process_open_fds",
         "Open file descriptors of the agent",
         one(own.open_fds),
-    )?;
-    families.gauge("process_threads", "Threads of the agent", one(own.threads))
+    );
+    families.gauge("process_threads", "Threads of the agent", one(own.threads));
 }

@@ -17,7 +17,7 @@ pub(super) static MARGINS: [f64; 11] =
 
 /// Counts by bucket.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Histogram {
+pub struct Histogram {
     bounds: &'static [f64],
     /// One more than there are bounds: what is above all.
     counts: Vec<u64>,
@@ -48,17 +48,21 @@ impl Histogram {
         self.sum_ns += other.sum_ns;
     }
 
-    pub(super) fn count(&self) -> u64 {
+    /// How many values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Seconds.
-    pub(super) fn sum(&self) -> f64 {
+    /// Their sum, in seconds.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
         seconds(self.sum_ns)
     }
 
     /// Upper bound of each bucket and what is in it alone; the last has no bound.
-    pub(super) fn buckets(&self) -> Vec<(f64, u64)> {
+    #[must_use]
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::MAX]);
         bounds.zip(self.counts.iter().copied()).collect()
     }

@@ -52,7 +52,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SOCKET_MODE: u32 = 0o660;
 
 /// Version 0.0.4 of the text format.
-const TEXT: &str = prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+const TEXT: &str = super::text::CONTENT_TYPE;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
