@@ -13,7 +13,7 @@ use crate::event::{Event, FORMAT_VERSION};
 const OUTCOMES: [&str; 4] = ["verdict", "relay", "phase", "repeats"];
 
 /// Types of events that this version knows.
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 10] = [
     "session",
     "send",
     "update",
@@ -21,6 +21,7 @@ const EVENTS: [&str; 9] = [
     "receiver_closed",
     "exit",
     "unit",
+    "view",
     "loss",
     "summary",
 ];
