@@ -101,6 +101,7 @@ fn recording(condition: &Condition) -> String {
     let Condition {
         stored,
         waiting_bytes,
+        removed: _,
         dropped,
         trouble,
     } = condition;

@@ -258,6 +258,7 @@ fn open_store(config: &Config) -> Result<Option<Store>> {
         limits: limits(config),
         waits_for_disk: true,
         acknowledge: None,
+        is_outbox: false,
     };
     let store = Store::open(&record.file, options)
         .with_context(|| format!("record.file = {}", escape::path(&record.file)))?;

@@ -109,6 +109,7 @@ fn options(args: &RecordArgs) -> Options {
         },
         waits_for_disk: args.from_boot,
         acknowledge: args.acknowledge.then_some(acknowledge as fn(u64)),
+        is_outbox: false,
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::block::Block;
 use super::error::StoreError;
 use super::queue::Chunk;
-use super::{APPLICATION_ID, SCHEMA_VERSION, rows, signed};
+use super::{APPLICATION_ID, SCHEMA_VERSION, outbox, rows, signed};
 use crate::study::{project, sql};
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -157,6 +157,12 @@ impl RecordingFile {
     /// For what isn't recording.
     pub(super) const fn connection_mut(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+
+    /// Prepares for an [`Outbox`](super::Outbox) of what comes from now on.
+    pub(super) fn prepare_outbox(&mut self) -> Result<(), StoreError> {
+        outbox::prepare(&mut self.connection)
+            .map_err(|source| self.failed("prepare what is to be sent")(source))
     }
 
     /// Stores all of a chunk, or nothing. How many events are stored, all in all.

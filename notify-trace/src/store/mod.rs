@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Event ──▶ Store (a sink) ──▶ queue, bounded ──▶ writer, a thread of its own ──▶ file ──▶ SQLite
-//!                                                            reader ◀── file, from any process ◀──┘
+//!                                                            reader ◀── file, from any process ◀──┤
+//!                                              outbox (what was not sent yet) ◀── the agent itself ◀──┘
 //! ```
 //!
 //! A recording is JSON Lines in compressed blocks, a row for each session, and the rows that studies read
@@ -13,6 +14,7 @@ mod block;
 mod derive;
 mod error;
 mod file;
+mod outbox;
 mod queue;
 mod reader;
 mod rows;
@@ -26,6 +28,7 @@ mod writer;
 pub use self::derive::{Derived, derive};
 pub use self::error::StoreError;
 pub use self::file::{Durability, Limits};
+pub use self::outbox::{Backlog, Outbox, Page};
 pub use self::queue::Condition;
 pub use self::reader::{Reader, SessionRow, is_store};
 pub use self::samples::{Flows, Minute, Span, Times, Verdict};

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::file::{Begun, Limits};
 use crate::study::row::Rows;
 
@@ -57,6 +59,8 @@ struct State {
     is_closed: bool,
     /// What was told before is gone.
     is_forgotten: bool,
+    /// Events that were stored in files that are gone.
+    removed: u64,
     stored: u64,
     /// Why what was taken is not stored yet.
     trouble: Option<String>,
@@ -71,6 +75,8 @@ pub struct Condition {
     pub stored: u64,
     /// Memory of what waits to be stored.
     pub waiting_bytes: u64,
+    /// Events of these that were stored in a file that somebody removed.
+    pub removed: u64,
     /// Events that had no room and are not stored.
     pub dropped: u64,
     /// What the disk said last, if it does not take what waits.
@@ -116,6 +122,8 @@ pub(super) enum Work {
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// Something was stored.
+    progress: Notify,
     limit_bytes: usize,
 }
 
@@ -124,6 +132,7 @@ impl Queue {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            progress: Notify::new(),
             limit_bytes,
         }
     }
@@ -279,6 +288,12 @@ impl Queue {
         state.taken_at = None;
         state.stored = stored;
         state.trouble = None;
+        self.progress.notify_one();
+    }
+
+    /// Returns when something was stored since it returned last.
+    pub(super) async fn more_is_stored(&self) {
+        self.progress.notified().await;
     }
 
     /// What was taken last can't be stored so far.
@@ -297,9 +312,11 @@ impl Queue {
         self.lock().limits.take()
     }
 
-    /// What rows referred to is gone.
-    pub(super) fn forget(&self) {
-        self.lock().is_forgotten = true;
+    /// What rows referred to is gone, with all that is stored so far.
+    pub(super) fn forget(&self, stored: u64) {
+        let mut state = self.lock();
+        state.is_forgotten = true;
+        state.removed = stored;
     }
 
     /// Whether what rows referred to is gone; said once.
@@ -313,6 +330,7 @@ impl Queue {
         Condition {
             stored: state.stored,
             waiting_bytes: (state.bytes + state.taken_bytes) as u64,
+            removed: state.removed,
             dropped: state.dropped_in_all,
             trouble: state.trouble(),
         }

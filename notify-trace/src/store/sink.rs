@@ -31,6 +31,19 @@ pub struct Options {
     pub waits_for_disk: bool,
     /// Called with the number of events that are stored, whenever it has grown.
     pub acknowledge: Option<fn(u64)>,
+    /// What is recorded from now on will be taken by an [`Outbox`](super::Outbox).
+    pub is_outbox: bool,
+}
+
+impl Options {
+    /// Opens a recording, or makes one.
+    pub(super) fn open(&self, path: &Path) -> Result<RecordingFile, StoreError> {
+        let mut file = RecordingFile::open(path, self.durability, self.limits)?;
+        if self.is_outbox {
+            file.prepare_outbox()?;
+        }
+        Ok(file)
+    }
 }
 
 /// Whether a file may be there, or writable, later: its disk is not mounted, is read-only, is full.
@@ -56,6 +69,11 @@ impl Watch {
     pub fn condition(&self) -> Condition {
         self.0.condition()
     }
+
+    /// Returns when more is stored than when it returned last. For one at a time.
+    pub async fn more_is_stored(&self) {
+        self.0.more_is_stored().await;
+    }
 }
 
 /// Records.
@@ -75,8 +93,7 @@ impl Store {
     /// # Errors
     /// If it can't be opened, is something else, or is somebody else's.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
-        let open = || RecordingFile::open(path, options.durability, options.limits);
-        let file = match open() {
+        let file = match options.open(path) {
             Ok(file) => Some(file),
             Err(error) if options.waits_for_disk && may_pass(&error) => None,
             Err(error) => return Err(error.into()),

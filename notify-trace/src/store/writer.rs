@@ -157,15 +157,12 @@ impl Writer {
             );
             self.file = None;
             // Rows that come must not refer to those that are gone.
-            self.queue.forget();
+            self.queue.forget(self.stored);
         }
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let Options {
-                    durability, limits, ..
-                } = self.options;
-                let mut file = RecordingFile::open(&self.path, durability, limits)?;
+                let mut file = self.options.open(&self.path)?;
                 file.stores_from(self.stored);
                 if let (Some(begun), None) = (&self.begun, &chunk.begins) {
                     file.resume(begun)?;
