@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use notify_trace::event::Event;
-use notify_trace::metrics::{Listen, Metrics};
+use notify_trace::metrics::{Listen, Metrics, SendingState};
 use notify_trace::recording;
 use notify_trace::sink::Reading;
 use notify_trace::store::{Options, Reader, Store};
@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let again = std::env::temp_dir().join(format!("nt-metrics-{}.ntrec", std::process::id()));
     let mut store = Store::open(&again, Options::default())?;
-    let metrics = Metrics::new(500, Some(store.watch()));
+    let sending = Some(SendingState::default());
+    let metrics = Metrics::with_sending(500, Some(store.watch()), sending);
     let listen = Listen::of(listen, false)?.ok_or("it must listen")?;
     let server = metrics.serve(&listen)?;
     match &server.address {

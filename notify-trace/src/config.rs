@@ -26,6 +26,8 @@ pub struct Config {
     pub record: Record,
     /// Where it is counted.
     pub metrics: Metrics,
+    /// Where it is sent.
+    pub otlp: Otlp,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -143,6 +145,67 @@ impl Default for Metrics {
     }
 }
 
+/// Where it is sent, by OTLP over HTTP. Another `[otlp]` needs a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    /// `off`, or the address of a receiver: `http://127.0.0.1:4318`.
+    pub endpoint: String,
+    /// Whether a log record for each notification is sent.
+    pub logs: bool,
+    /// Whether spans for starts, reloads and stops are sent.
+    pub spans: bool,
+    /// Whether the numbers are sent.
+    pub metrics: bool,
+    /// How often the numbers are sent.
+    pub interval: Span,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// `none` or `gzip`.
+    pub compression: Compression,
+    /// A file of headers for each request, a line each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers_file: Option<PathBuf>,
+    /// Authorities to trust; absent: those of this system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// The agent's own certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<PathBuf>,
+    /// The key of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How bodies are encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// With gzip.
+    Gzip,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            endpoint: "off".to_owned(),
+            logs: true,
+            spans: true,
+            metrics: true,
+            interval: Span(std::time::Duration::from_secs(60)),
+            timeout: Span(std::time::Duration::from_secs(10)),
+            compression: Compression::default(),
+            headers_file: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+        }
+    }
+}
+
 /// What it may cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -174,6 +237,7 @@ impl Config {
                     != (&new.metrics.listen, new.metrics.public),
                 "metrics.listen",
             ),
+            (self.otlp != new.otlp, "[otlp]"),
             (
                 self.limits.cpu_percent != new.limits.cpu_percent,
                 "limits.cpu_percent",
@@ -218,6 +282,13 @@ mod tests {
                 btf: Some(PathBuf::from("/x")),
                 ..Capture::default()
             },
+            otlp: Otlp {
+                headers_file: Some(PathBuf::from("/x")),
+                ca_file: Some(PathBuf::from("/x")),
+                certificate_file: Some(PathBuf::from("/x")),
+                key_file: Some(PathBuf::from("/x")),
+                ..Otlp::default()
+            },
             ..Config::default()
         })
         .expect("a table");
@@ -233,6 +304,13 @@ mod tests {
                 plan: None,
                 btf: None,
                 ..all.capture.clone()
+            },
+            otlp: Otlp {
+                headers_file: None,
+                ca_file: None,
+                certificate_file: None,
+                key_file: None,
+                ..all.otlp.clone()
             },
             ..all
         };

@@ -10,7 +10,7 @@
 //! The modules stand in the order in which data flows. `pipeline` wires them; only `cli` calls it.
 //! `doctor` stands beside: it tries what `probe` can do here, and says what came back. So does
 //! `sockets`: a look at what exists now, without the kernel programs. `top` is a sink with a screen,
-//! `agent` one with a store, metrics and a service manager.
+//! `agent` one with a store, metrics and a service manager; `otlp` sends what the store and the metrics have.
 
 pub mod glob;
 
@@ -67,6 +67,9 @@ pub mod tally;
 pub mod metrics;
 
 pub mod config;
+
+#[cfg(feature = "otlp")]
+pub mod otlp;
 
 pub mod agent;
 

@@ -12,6 +12,7 @@ mod counts;
 mod families;
 mod histogram;
 mod own;
+mod sending;
 mod series;
 mod serve;
 mod text;
@@ -22,6 +23,7 @@ use self::counts::{Counts, Shown};
 pub use self::families::{Family, Labels, Values};
 pub use self::histogram::Histogram;
 use self::own::Own;
+pub use self::sending::{Counted, Sending, SendingState, Signal};
 pub use self::serve::{Listen, Server};
 use crate::enrich::clock;
 use crate::event::Event;
@@ -30,7 +32,7 @@ use crate::store::{Condition, Watch};
 use crate::study::row::Rows;
 
 /// Counts, and lets others read what was counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     shared: Arc<Shared>,
 }
@@ -40,16 +42,28 @@ pub struct Metrics {
 struct Shared {
     counts: Mutex<Counts>,
     recording: Option<Watch>,
+    sending: Option<SendingState>,
 }
 
 impl Metrics {
     /// Counts at most so many units and containers each on their own; says how a recording stands.
     #[must_use]
     pub fn new(units: usize, recording: Option<Watch>) -> Self {
+        Self::with_sending(units, recording, None)
+    }
+
+    /// And how sending stands.
+    #[must_use]
+    pub fn with_sending(
+        units: usize,
+        recording: Option<Watch>,
+        sending: Option<SendingState>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 counts: Mutex::new(Counts::new(units)),
                 recording,
+                sending,
             }),
         }
     }
@@ -97,6 +111,7 @@ impl Metrics {
 pub struct Snapshot {
     shown: Shown,
     recording: Option<Condition>,
+    sending: Option<Sending>,
     own: Own,
 }
 
@@ -104,7 +119,13 @@ impl Snapshot {
     /// All of them, by name.
     #[must_use]
     pub fn families(&self) -> Vec<Family<'_>> {
-        families::families(&self.shown, self.recording.as_ref(), &self.own)
+        let Self {
+            shown,
+            recording,
+            sending,
+            own,
+        } = self;
+        families::families(shown, recording.as_ref(), sending.as_ref(), own)
     }
 }
 
@@ -131,6 +152,7 @@ impl Shared {
         Snapshot {
             shown: self.lock().shown.clone(),
             recording: self.recording.as_ref().map(Watch::condition),
+            sending: self.sending.as_ref().map(SendingState::get),
             own: own::look(),
         }
     }
@@ -224,6 +246,7 @@ mod tests {
         let snapshot = Snapshot {
             shown: Counts::new(1).shown,
             recording: Some(Condition::default()),
+            sending: Some(Sending::default()),
             own: own::look(),
         };
         let text = text::text(snapshot).expect("memory takes all");

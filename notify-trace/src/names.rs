@@ -73,7 +73,7 @@ pub(crate) struct Recent<K, V> {
     generation: usize,
 }
 
-impl<K: Eq + Hash + Copy, V> Recent<K, V> {
+impl<K: Eq + Hash + Clone, V> Recent<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             young: HashMap::new(),
@@ -114,7 +114,7 @@ impl<K: Eq + Hash + Copy, V> Recent<K, V> {
         if !self.old.is_empty()
             && let Some(value) = self.old.remove(key)
         {
-            self.insert(*key, value);
+            self.insert(key.clone(), value);
         }
     }
 

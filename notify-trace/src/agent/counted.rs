@@ -12,14 +12,14 @@ use crate::study::row::Rows;
 pub struct Counted {
     pub(super) metrics: Metrics,
     /// Answers while it is there.
-    _server: Server,
+    _server: Option<Server>,
     alone: Projector,
 }
 
 impl Counted {
-    /// Counts for whoever is let in by the server.
+    /// Counts for whoever is let in by the server, if there is one.
     #[must_use]
-    pub fn new(metrics: Metrics, server: Server) -> Self {
+    pub fn new(metrics: Metrics, server: Option<Server>) -> Self {
         Self {
             metrics,
             _server: server,

@@ -1,7 +1,7 @@
 //! The agent: what `trace` does, for as long as a host runs, as a service of systemd.
 //!
 //! ```text
-//! pipeline ──events──▶ Agent (a sink) ──▶ store · metrics
+//! pipeline ──events──▶ Agent (a sink) ──▶ store · metrics ──▶ otlp
 //!                        └──▶ service (READY=1, STATUS=, watchdog), a thread of its own
 //! ```
 //!
@@ -10,6 +10,8 @@
 
 #[cfg(feature = "metrics")]
 mod counted;
+#[cfg(feature = "otlp")]
+mod sent;
 mod service;
 mod status;
 
@@ -20,6 +22,8 @@ use tokio::time::Instant;
 
 #[cfg(feature = "metrics")]
 pub use self::counted::Counted;
+#[cfg(feature = "otlp")]
+pub use self::sent::Sent;
 pub use self::service::Service;
 use self::status::{Seen, Unsaid};
 use crate::event::Event;
@@ -57,6 +61,8 @@ pub struct Agent {
     store: Option<Store>,
     #[cfg(feature = "metrics")]
     counted: Option<Counted>,
+    #[cfg(feature = "otlp")]
+    sent: Option<Sent>,
     service: Option<Service>,
     reread: Reread,
     seen: Seen,
@@ -76,6 +82,8 @@ impl Agent {
             store,
             #[cfg(feature = "metrics")]
             counted: None,
+            #[cfg(feature = "otlp")]
+            sent: None,
             service,
             reread,
             seen: Seen::default(),
@@ -92,6 +100,14 @@ impl Agent {
     #[must_use]
     pub fn counting(mut self, counted: Counted) -> Self {
         self.counted = Some(counted);
+        self
+    }
+
+    /// And sends.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn sending(mut self, sent: Sent) -> Self {
+        self.sent = Some(sent);
         self
     }
 
@@ -128,7 +144,20 @@ impl Agent {
 
     fn status(&self) -> String {
         let condition = self.store.as_ref().map(Store::condition);
-        self.seen.words(condition.as_ref())
+        #[cfg(feature = "otlp")]
+        let sending = self.sent.as_ref().map(Sent::words);
+        #[cfg(not(feature = "otlp"))]
+        let sending = None;
+        self.seen.words(condition.as_ref(), sending)
+    }
+
+    /// Whether what it passes on goes nowhere, for now.
+    fn is_troubled(&self) -> bool {
+        let condition = self.store.as_ref().map(Store::condition);
+        let is_stuck = condition.is_some_and(|condition| condition.trouble.is_some());
+        #[cfg(feature = "otlp")]
+        let is_stuck = is_stuck || self.sent.as_ref().is_some_and(Sent::is_troubled);
+        is_stuck
     }
 
     fn tell_status(&mut self, now: Instant) {
@@ -140,9 +169,7 @@ impl Agent {
             self.told = status;
         }
         // The next event asks for it again, for whoever is idle has nothing to tell; but that trouble is over.
-        let is_troubled =
-            (self.store.as_ref()).is_some_and(|store| store.condition().trouble.is_some());
-        self.next_status = is_troubled.then(|| now + STATUS);
+        self.next_status = self.is_troubled().then(|| now + STATUS);
         self.seen.told_at = Some(now);
     }
 
@@ -175,6 +202,10 @@ impl Sink for Agent {
             if self.next_complaint.is_none() {
                 self.complain(Instant::now());
             }
+        }
+        #[cfg(feature = "otlp")]
+        if let (Event::Session(session), Some(sent)) = (event, &self.sent) {
+            sent.begin(session);
         }
         self.keep(event)?;
         if matches!(event, Event::Session(_)) {
@@ -262,9 +293,15 @@ impl Sink for Agent {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        match &mut self.store {
+        let result = match &mut self.store {
             Some(store) => store.finish(),
             None => Ok(()),
+        };
+        // What is stored now can be sent.
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &mut self.sent {
+            sent.finish();
         }
+        result
     }
 }

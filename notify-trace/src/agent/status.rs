@@ -69,7 +69,7 @@ impl Seen {
     }
 
     /// In words.
-    pub(super) fn words(&self, condition: Option<&Condition>) -> String {
+    pub(super) fn words(&self, condition: Option<&Condition>, sending: Option<String>) -> String {
         let mut parts = vec![words::count(
             self.notifications,
             "notification",
@@ -92,6 +92,7 @@ impl Seen {
         if let Some(condition) = condition {
             parts.push(recording(condition));
         }
+        parts.extend(sending);
         parts.extend(self.note.clone());
         parts.join("; ")
     }
@@ -155,10 +156,13 @@ mod tests {
             ..Seen::default()
         };
         assert_eq!(
-            seen.words(Some(&Condition {
-                stored: 3,
-                ..Condition::default()
-            })),
+            seen.words(
+                Some(&Condition {
+                    stored: 3,
+                    ..Condition::default()
+                }),
+                None
+            ),
             "plan full, 1 notification; nothing lost; 3 events stored"
         );
         let full = Condition {
@@ -168,9 +172,9 @@ mod tests {
             ..Condition::default()
         };
         assert_eq!(
-            seen.words(Some(&full)),
+            seen.words(Some(&full), Some("5 events sent".to_owned())),
             "plan full, 1 notification; nothing lost; 0 events stored, 2 dropped, 4 KiB wait \
-             because of this: disk is full"
+             because of this: disk is full; 5 events sent"
         );
     }
 }

@@ -10,6 +10,8 @@ use clap::Args;
 
 #[cfg(feature = "metrics")]
 use crate::agent::Counted;
+#[cfg(feature = "otlp")]
+use crate::agent::Sent;
 use crate::agent::{Agent, Reloaded, Reread, Service};
 use crate::cli::capture::{CaptureArgs, PlanArg};
 use crate::cli::exit::Exit;
@@ -19,7 +21,9 @@ use crate::config::{Config, Override, resolve};
 use crate::escape;
 use crate::event::PlanName;
 #[cfg(feature = "metrics")]
-use crate::metrics::{Listen, Metrics};
+use crate::metrics::{Listen, Metrics, SendingState};
+#[cfg(feature = "otlp")]
+use crate::otlp::{self, Exporter, Source, Target, TlsFiles};
 use crate::pipeline::AsService;
 use crate::privileges;
 use crate::quantity::{Size, Span, file_bytes, ring_bytes};
@@ -99,17 +103,90 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// With metrics, if somebody may read them.
+/// With metrics, if somebody may read them or is sent them.
 #[cfg(feature = "metrics")]
 fn counting(agent: Agent, config: &Config) -> Result<Agent> {
-    let Some(listen) = Listen::of(&config.metrics.listen, config.metrics.public)? else {
+    let listen = Listen::of(&config.metrics.listen, config.metrics.public)?;
+    #[cfg(feature = "otlp")]
+    let is_sending = sending_settings(config)?.is_some();
+    #[cfg(not(feature = "otlp"))]
+    let is_sending = false;
+    if listen.is_none() && !is_sending {
         return Ok(agent);
-    };
+    }
     let recording = agent.store().map(Store::watch);
-    let metrics = Metrics::new(config.metrics.units, recording);
-    let server = metrics.serve(&listen)?;
+    let sending = is_sending.then(SendingState::default);
+    let metrics = Metrics::with_sending(config.metrics.units, recording, sending.clone());
+    let server = match listen {
+        Some(listen) => Some(metrics.serve(&listen)?),
+        None => None,
+    };
+    #[cfg(feature = "otlp")]
+    let agent = sending_to(agent, config, &metrics, sending)?;
     Ok(agent.counting(Counted::new(metrics, server)))
 }
+
+/// Sends what it counts and records, if somebody is to have it.
+#[cfg(feature = "otlp")]
+fn sending_to(
+    agent: Agent,
+    config: &Config,
+    metrics: &Metrics,
+    state: Option<SendingState>,
+) -> Result<Agent> {
+    let (Some(settings), Some(state)) = (sending_settings(config)?, state) else {
+        return Ok(agent);
+    };
+    let source = agent.store().map(|store| Source {
+        path: config.record.file.clone(),
+        watch: store.watch(),
+    });
+    let wanted = (settings.logs || settings.spans)
+        .then_some(source)
+        .flatten();
+    let exporter = Exporter::start(settings, wanted, metrics.clone(), state.clone())?;
+    Ok(agent.sending(Sent::new(exporter, state)))
+}
+
+/// What is sent where, if anything.
+#[cfg(feature = "otlp")]
+fn sending_settings(config: &Config) -> Result<Option<otlp::Settings>> {
+    let it = config.otlp.clone();
+    let target = Target::parse(&it.endpoint)
+        .map_err(|why| anyhow!("otlp.endpoint = {}: {why}", it.endpoint))?;
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let (Span(interval), Span(timeout)) = (it.interval, it.timeout);
+    if interval < SHORTEST || timeout < SHORTEST {
+        bail!("otlp.interval and otlp.timeout: they must be 1s or more");
+    }
+    if (it.logs || it.spans) && !config.record.enabled {
+        bail!(
+            "otlp.logs and otlp.spans: what is sent comes out of the recording, but record.enabled is \
+             false; set both to false to send metrics only"
+        );
+    }
+    Ok(Some(otlp::Settings {
+        target,
+        logs: it.logs,
+        spans: it.spans,
+        metrics: it.metrics,
+        interval,
+        timeout,
+        compression: it.compression,
+        headers_file: it.headers_file,
+        tls: TlsFiles {
+            authorities: it.ca_file,
+            certificate: it.certificate_file,
+            key: it.key_file,
+        },
+    }))
+}
+
+/// The shortest time that is taken for one.
+#[cfg(feature = "otlp")]
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Where settings come from.
 #[derive(Debug)]
@@ -178,6 +255,17 @@ fn check(config: &Config) -> Result<()> {
         bail!(
             "metrics.listen = {}: this notify-trace was built without metrics",
             config.metrics.listen
+        );
+    }
+    #[cfg(feature = "otlp")]
+    if let Some(settings) = sending_settings(config)? {
+        otlp::check(&settings)?;
+    }
+    #[cfg(not(feature = "otlp"))]
+    if config.otlp.endpoint != "off" {
+        bail!(
+            "otlp.endpoint = {}: this notify-trace was built without OTLP",
+            config.otlp.endpoint
         );
     }
     if config.metrics.units == 0 {
@@ -258,7 +346,7 @@ fn open_store(config: &Config) -> Result<Option<Store>> {
         limits: limits(config),
         waits_for_disk: true,
         acknowledge: None,
-        is_outbox: false,
+        is_outbox: config.otlp.endpoint != "off" && (config.otlp.logs || config.otlp.spans),
     };
     let store = Store::open(&record.file, options)
         .with_context(|| format!("record.file = {}", escape::path(&record.file)))?;
@@ -321,6 +409,7 @@ mod tests {
             ("capture.btf=/no/such/file", "capture.btf"),
             ("record.max_size=1K", "max_size"),
             ("record.file=here.ntrec", "record.file"),
+            ("otlp.endpoint=localhost:4318", "otlp.endpoint"),
         ] {
             let error = check(&set(text)).expect_err(text);
             assert!(format!("{error:#}").contains(word), "{error:#}");

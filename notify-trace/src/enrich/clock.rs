@@ -42,6 +42,12 @@ fn measured(clock: ClockId) -> (i128, i128) {
         .unwrap_or_default()
 }
 
+/// Now, by the wall clock.
+#[must_use]
+pub fn wall_now() -> Timestamp {
+    WallClock::now().at(now())
+}
+
 /// Turns times of records into wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::counts::{Shown, Subject, Time, Unit};
 use super::histogram::{Histogram, seconds};
 use super::own::Own;
+use super::sending::{Counted, Sending, Signal};
 use super::series::Series;
 use crate::store::Condition;
 use crate::study::row::SAYS;
@@ -45,6 +46,7 @@ pub enum Values<'a> {
 pub(super) fn families<'a>(
     shown: &'a Shown,
     recording: Option<&Condition>,
+    sending: Option<&Sending>,
     own: &Own,
 ) -> Vec<Family<'a>> {
     let mut all = Families(Vec::new());
@@ -53,6 +55,9 @@ pub(super) fn families<'a>(
     capture(shown, &mut all);
     if let Some(recording) = recording {
         of_recording(recording, &mut all);
+    }
+    if let Some(sending) = sending {
+        of_sending(sending, &mut all);
     }
     of_process(own, &mut all);
     all.0
@@ -339,6 +344,55 @@ fn of_recording(recording: &Condition, families: &mut Families<'_>) {
         "notify_trace_recording_stuck",
         "1: the disk does not take what waits",
         one(Some(u64::from(recording.trouble.is_some()))),
+    );
+}
+
+fn of_sending(sending: &Sending, families: &mut Families<'_>) {
+    let Sending {
+        signals,
+        taken_events,
+        expired_events,
+        removed_events,
+        waiting_events,
+        trouble,
+    } = sending;
+    let each = |count: fn(&Counted) -> u64| {
+        let counts = Signal::ALL.iter().zip(signals);
+        counts.map(move |(signal, counted)| {
+            let labels = vec![("signal", Cow::from(signal.name()))];
+            (labels, count(counted))
+        })
+    };
+    families.counter(
+        "notify_trace_otlp_sent",
+        "Log records, spans and metrics that the receiver of OTLP took",
+        each(|it| it.sent),
+    );
+    families.counter(
+        "notify_trace_otlp_refused",
+        "Those that it will never take: they are lost to it, not to the recording",
+        each(|it| it.refused),
+    );
+    families.counter(
+        "notify_trace_otlp_taken_events",
+        "Events of the recording that are done: what becomes of them was taken, or refused",
+        alone(*taken_events),
+    );
+    families.counter(
+        "notify_trace_otlp_lost_events",
+        "Events that were gone from the recording before they could be sent",
+        [("expired", *expired_events), ("removed", *removed_events)]
+            .map(|(cause, count)| (vec![("cause", Cow::from(cause))], count)),
+    );
+    families.gauge(
+        "notify_trace_otlp_waiting_events",
+        "Events that wait in the recording to be sent",
+        one(Some(*waiting_events)),
+    );
+    families.gauge(
+        "notify_trace_otlp_stuck",
+        "1: nothing can be sent",
+        one(Some(u64::from(trouble.is_some()))),
     );
 }
 

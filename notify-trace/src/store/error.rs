@@ -72,6 +72,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// All that is known of it, in a line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        use std::error::Error as _;
+
+        match self.source() {
+            Some(source) => format!("{self} ({source})"),
+            None => self.to_string(),
+        }
+    }
+
     /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {

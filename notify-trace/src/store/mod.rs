@@ -22,13 +22,13 @@ mod salvage;
 mod samples;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub use self::derive::{Derived, derive};
 pub use self::error::StoreError;
 pub use self::file::{Durability, Limits};
-pub use self::outbox::{Backlog, Outbox, Page};
+pub use self::outbox::{Backlog, Expired, Outbox, Page};
 pub use self::queue::Condition;
 pub use self::reader::{Reader, SessionRow, is_store};
 pub use self::samples::{Flows, Minute, Span, Times, Verdict};

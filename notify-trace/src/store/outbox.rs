@@ -64,22 +64,45 @@ pub struct Page {
 }
 
 /// How it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Events that are stored and were not taken.
     pub waiting: u64,
-    /// Events that a limit deleted before they were taken; they count as taken now.
-    pub expired: u64,
+    /// Those of them that are not of the session that was asked for.
+    pub waiting_of_others: u64,
+    /// What a limit deleted before it was taken; it counts as taken now.
+    pub expired: Vec<Expired>,
+}
+
+/// Events that were deleted before they were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Of this session.
+    pub session: i64,
+    /// It is the one that was asked for.
+    pub is_ours: bool,
+    /// The first of them, counted from 0.
+    pub first: u64,
+    /// The first behind them.
+    pub behind: u64,
 }
 
 /// Where a session stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Stand {
     session: i64,
     stored: u64,
     deleted: u64,
     taken: u64,
     is_complete: bool,
+    boot_id: Option<String>,
+    began_ns: i64,
+}
+
+impl Stand {
+    fn is(&self, session: &Session) -> bool {
+        self.boot_id == session.boot_id && self.began_ns == signed(session.monotonic_ns)
+    }
 }
 
 /// A recording, read to be passed on.
@@ -151,20 +174,34 @@ impl Outbox {
         }
     }
 
-    /// How much waits. What expired is counted once.
+    /// How much waits, of a session and of all. What expired is told once.
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn backlog(&mut self) -> Result<Backlog, StoreError> {
+    pub fn backlog(&mut self, ours: Option<&Session>) -> Result<Backlog, StoreError> {
         let mut backlog = Backlog::default();
         for stand in self.stands()? {
-            let lost = stand.deleted.saturating_sub(stand.taken);
-            if lost > 0 {
-                backlog.expired += lost;
-                self.take(stand.session, stand.deleted)?;
+            let is_ours = ours.is_some_and(|ours| stand.is(ours));
+            let Stand {
+                session,
+                stored,
+                deleted,
+                taken,
+                ..
+            } = stand;
+            if deleted > taken {
+                backlog.expired.push(Expired {
+                    session,
+                    is_ours,
+                    first: taken,
+                    behind: deleted,
+                });
+                // If it can't be noted it holds for this run.
+                let _ = self.take(session, deleted);
             }
-            let taken = stand.taken.max(stand.deleted);
-            backlog.waiting += stand.stored.saturating_sub(taken);
+            let waiting = stored.saturating_sub(taken.max(deleted));
+            backlog.waiting += waiting;
+            backlog.waiting_of_others += if is_ours { 0 } else { waiting };
         }
         Ok(backlog)
     }
@@ -331,8 +368,8 @@ impl Outbox {
         let mut stands: Vec<Stand> = self.tried("read the sessions", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, stored, deleted, coalesce(taken, 0), is_complete FROM session \
-                     LEFT JOIN outbox ON outbox.session = session.id ORDER BY id",
+                    "SELECT id, stored, deleted, coalesce(taken, 0), is_complete, boot_id, began_ns \
+                     FROM session LEFT JOIN outbox ON outbox.session = session.id ORDER BY id",
                 )?
                 .query_map([], |row| {
                     Ok(Stand {
@@ -341,6 +378,8 @@ impl Outbox {
                         deleted: number(row, 2)?,
                         taken: number(row, 3)?,
                         is_complete: row.get(4)?,
+                        boot_id: row.get(5)?,
+                        began_ns: row.get(6)?,
                     })
                 })?
                 .collect()

@@ -12,17 +12,17 @@ use crate::recording;
 use crate::sink::Sink as _;
 
 /// A folder of its own, gone at the end.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("nt-store-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).expect("a folder");
         Self(path)
     }
 
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join("a.ntrec")
     }
 }
@@ -33,7 +33,7 @@ impl Drop for Folder {
     }
 }
 
-pub(super) fn sends(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Event> {
+pub(crate) fn sends(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Event> {
     numbers.map(|id| {
         let it = Sample::new("WATCHDOG=1\nSTATUS=as ever").id(id).at(id * S);
         Event::Send(Box::new(it.build()))

@@ -118,7 +118,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            self.queue.troubled(words(&error));
+            self.queue.troubled(error.words());
             if self.queue.is_closed() {
                 let since = closed.get_or_insert_with(Instant::now);
                 if since.elapsed() > LAST_TRIES {
@@ -176,14 +176,5 @@ impl Writer {
 }
 
 fn complain(error: &StoreError, then: &str) {
-    eprintln!("notify-trace: {}{then}", words(error));
-}
-
-fn words(error: &StoreError) -> String {
-    use std::error::Error as _;
-
-    match error.source() {
-        Some(source) => format!("{error} ({source})"),
-        None => error.to_string(),
-    }
+    eprintln!("notify-trace: {}{then}", error.words());
 }

@@ -52,20 +52,17 @@ fn each_event_is_taken_once_however_large_the_pages_and_blocks() {
         let wanted = 0..if bytes == 1 { 50 } else { 3_000 };
         record(&folder.file(), wanted.clone());
         let mut outbox = Outbox::open(&folder.file()).expect("an outbox");
-        assert_eq!(
-            outbox.backlog().expect("readable"),
-            Backlog {
-                waiting: wanted.end,
-                expired: 0
-            }
-        );
+        let backlog = outbox.backlog(None).expect("readable");
+        assert_eq!(backlog.waiting, wanted.end);
+        assert_eq!(backlog.waiting_of_others, wanted.end);
+        assert_eq!(backlog.expired, []);
         assert_eq!(take(&mut outbox, bytes), Vec::from_iter(wanted));
         // Sessions follow one another, in other processes, too.
         record(&folder.file(), 0..7);
         drop(outbox);
         let mut outbox = Outbox::open(&folder.file()).expect("an outbox");
         assert_eq!(take(&mut outbox, bytes), Vec::from_iter(0..7));
-        assert_eq!(outbox.backlog().expect("readable"), Backlog::default());
+        assert_eq!(outbox.backlog(None).expect("readable"), Backlog::default());
     }
 }
 
@@ -123,10 +120,17 @@ fn what_was_deleted_before_it_was_taken_is_counted() {
     // All blocks are deleted in turn, as none is written.
     file.prune(Timestamp::now().as_microsecond())
         .expect("writable");
-    let backlog = outbox.backlog().expect("readable");
+    let ours = outbox.session(1).expect("a session");
+    let backlog = outbox.backlog(Some(&ours)).expect("readable");
     assert_eq!(backlog.waiting, 0);
-    assert_eq!(backlog.expired, 3_000 - page.events);
-    assert_eq!(outbox.backlog().expect("readable"), Backlog::default());
+    let expired = Expired {
+        session: 1,
+        is_ours: true,
+        first: page.events,
+        behind: 3_000,
+    };
+    assert_eq!(backlog.expired, [expired]);
+    assert_eq!(outbox.backlog(None).expect("readable"), Backlog::default());
     assert_eq!(outbox.next(1_000).expect("readable"), None);
 }
 
