@@ -123,6 +123,15 @@ fn triple_of(about: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// An example of the agent's crate, built.
+pub fn example(ready: &Ready, name: &str) -> Result<PathBuf> {
+    let mut cargo = cargo(ready)?;
+    cargo.env("AYA_BUILD_SKIP", "1");
+    cargo.args(["build", "--quiet", "-p", "notify-trace", "--example", name]);
+    command::output(&mut cargo)?;
+    Ok(target_folder()?.join("debug/examples").join(name))
+}
+
 /// Cargo's target folder: this program lies in `<target>/<profile>/`.
 pub fn target_folder() -> Result<PathBuf> {
     let own = env::current_exe().context("could not find out where this program lies")?;

@@ -14,6 +14,7 @@ mod agent;
 mod assets;
 mod bench;
 mod cache;
+mod collector;
 mod command;
 mod debian;
 mod demo;

@@ -1,6 +1,7 @@
 //! An apt of our own inside the cache: package lists and downloads of any suite, signatures checked.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -114,11 +115,30 @@ impl Archive {
         fs::create_dir(&folder)
             .with_context(|| format!("could not create {}", folder.display()))?;
         self.download(suite, stanza, &folder)?;
-        let files = fs::read_dir(&folder).context("could not list what was downloaded")?;
-        for deb in files.flatten() {
-            command::output(Command::new("dpkg-deb").arg("-x").arg(deb.path()).arg(to))?;
-        }
-        Ok(())
+        unpack_all(&folder, to)
+    }
+
+    /// Downloads the newest version of packages and of all they depend on, as far as the names are
+    /// wanted, and unpacks everything into one tree.
+    pub fn unpack_with_dependencies(
+        &self,
+        suite: Suite,
+        packages: &[&str],
+        is_wanted: impl Fn(&str) -> bool,
+        draft: &Path,
+        to: &Path,
+    ) -> Result<()> {
+        let mut apt = self.tool("apt-cache", suite)?;
+        apt.args(["depends", "--recurse", "--no-recommends", "--no-suggests"]);
+        apt.args(["--no-conflicts", "--no-breaks", "--no-replaces"]);
+        let text = command::output(apt.arg("--no-enhances").args(packages))?;
+        let folder = draft.join("packages");
+        fs::create_dir(&folder)
+            .with_context(|| format!("could not create {}", folder.display()))?;
+        let mut apt = self.tool("apt-get", suite)?;
+        apt.args(["-q", "download"]).args(names(&text, is_wanted));
+        command::output(apt.current_dir(&folder))?;
+        unpack_all(&folder, to)
     }
 
     fn source_line(&self, suite: &str) -> Option<String> {
@@ -242,6 +262,24 @@ impl Archive {
     }
 }
 
+/// Unpacks every package in `folder`.
+fn unpack_all(folder: &Path, to: &Path) -> Result<()> {
+    let files = fs::read_dir(folder).context("could not list what was downloaded")?;
+    for deb in files.flatten() {
+        command::output(Command::new("dpkg-deb").arg("-x").arg(deb.path()).arg(to))?;
+    }
+    Ok(())
+}
+
+/// The packages that `apt-cache depends` lists: what they depend on is indented, and a name that none
+/// has stands in brackets.
+fn names(text: &str, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<&str> {
+    text.lines()
+        .filter(|line| !line.starts_with([' ', '|', '<']))
+        .filter(|name| !name.is_empty() && is_wanted(name))
+        .collect()
+}
+
 fn system_entries() -> Vec<Entry> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     let more = fs::read_dir("/etc/apt/sources.list.d")
@@ -261,4 +299,26 @@ fn system_entries() -> Vec<Entry> {
         }
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_can_be_had_is_listed_once() {
+        let text = "\
+golang-a-dev
+  Depends: golang-b-dev
+ |Depends: <golang-c-dev>
+    golang-d-dev
+  Depends: gcc
+golang-b-dev
+<golang-c-dev>
+golang-b-dev
+gcc
+";
+        let all = names(text, |name| name.ends_with("-dev"));
+        assert_eq!(Vec::from_iter(all), ["golang-a-dev", "golang-b-dev"]);
+    }
 }

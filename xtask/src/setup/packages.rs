@@ -28,7 +28,7 @@ enum Proof {
     Module(&'static str),
 }
 
-const PACKAGES: [Package; 8] = [
+const PACKAGES: [Package; 9] = [
     Package {
         name: "gcc",
         proof: Proof::Program("cc"),
@@ -39,6 +39,12 @@ const PACKAGES: [Package; 8] = [
         name: "python3-venv",
         proof: Proof::Module("ensurepip"),
         need: Need::Build,
+    },
+    // Makes certificates for a test.
+    Package {
+        name: "openssl",
+        proof: Proof::Program("openssl"),
+        need: Need::Boot,
     },
     Package {
         name: "qemu-system-x86",

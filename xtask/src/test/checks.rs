@@ -1,11 +1,16 @@
 //! The quick steps: everything that needs no VM. The first failure ends the run.
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    prometheus,
+    otlp, prometheus,
     studies::{self, Engines},
 };
 use crate::{agent, assets, command, setup::Ready};
@@ -90,6 +95,29 @@ pub fn studies(ready: &Ready, binaries: &Path, engines: Engines) -> Result<()> {
     let compared =
         studies::compare(&ready.cache, &agent, &[&copy, &other], engines).context(title)?;
     println!("two hosts: {compared}");
+    eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A folder of its own with a copy of the recording that is kept in the repository: to open one makes files
+/// beside it.
+pub fn kept_recording(name: &str) -> Result<(PathBuf, PathBuf)> {
+    let folder = agent::target_folder()?.join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("could not create {}", folder.display()))?;
+    let recording = folder.join("v1.ntrec");
+    let kept = agent::root().join("notify-trace/tests/recordings/v1.ntrec");
+    fs::copy(&kept, &recording).with_context(|| format!("could not copy {}", kept.display()))?;
+    Ok((folder, recording))
+}
+
+/// What is sent, as a Collector receives it.
+pub fn sending(ready: &Ready, binaries: &Path) -> Result<()> {
+    let title = "OTLP by the Collector";
+    eprintln!("── {title}");
+    let start = Instant::now();
+    println!("{}", otlp::check(ready, binaries)?);
     eprintln!("── {title}: {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

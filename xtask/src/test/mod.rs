@@ -8,6 +8,7 @@ mod checks;
 mod document;
 mod hand_out;
 mod matrix;
+mod otlp;
 mod power_loss;
 mod prometheus;
 mod service;
@@ -112,6 +113,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.skip_checks {
         checks::studies(&ready, &folder, engines)?;
         checks::metrics(&ready)?;
+        checks::sending(&ready, &folder)?;
     }
     if arguments.skip_vm {
         println!("all checks passed; the VM tests were left out");

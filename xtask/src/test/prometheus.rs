@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use super::checks::kept_recording;
 use crate::{
     agent,
     cache::Cache,
@@ -21,20 +22,8 @@ const ASKS: &str = include_str!("prometheus/asks.py");
 /// Runs it; what it says.
 pub fn check(ready: &Ready) -> Result<String> {
     let programs = programs(&ready.cache)?;
-    let mut cargo = agent::cargo(ready)?;
-    cargo.env("AYA_BUILD_SKIP", "1");
-    cargo.args(["build", "--quiet", "-p", "notify-trace", "--example"]);
-    cargo.arg("metrics_of_recording");
-    command::output(&mut cargo)?;
-    let example = agent::target_folder()?.join("debug/examples/metrics_of_recording");
-    let folder = agent::target_folder()?.join("prometheus");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("could not create {}", folder.display()))?;
-    // To open one makes files beside it.
-    let recording = folder.join("v1.ntrec");
-    let kept = agent::root().join("notify-trace/tests/recordings/v1.ntrec");
-    fs::copy(&kept, &recording).with_context(|| format!("could not copy {}", kept.display()))?;
+    let example = agent::example(ready, "metrics_of_recording")?;
+    let (folder, recording) = kept_recording(PACKAGE)?;
     let script = folder.join("asks.py");
     fs::write(&script, ASKS).context("could not write the script")?;
     let mut python = Command::new("python3");
