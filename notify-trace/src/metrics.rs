@@ -5,12 +5,16 @@
 //!                                                        └──▶ whoever pushes them
 //! ```
 //!
+//! With the feature `native`, histograms have native buckets, too, for those who ask for them.
+//!
 //! The numbers are those of the studies: the same rows that a recording keeps. How many series there are
 //! is bounded whatever is sent: `series` says how.
 
 mod counts;
 mod families;
 mod histogram;
+#[cfg(feature = "native")]
+mod native;
 mod own;
 mod sending;
 mod series;
@@ -147,6 +151,11 @@ impl Shared {
         text::text(self.snapshot())
     }
 
+    #[cfg(feature = "native")]
+    fn protobuf(&self) -> Result<Vec<u8>, std::fmt::Error> {
+        text::protobuf(self.snapshot())
+    }
+
     fn snapshot(&self) -> Snapshot {
         // Written without the lock: whoever counts never waits for whoever reads.
         Snapshot {
@@ -189,6 +198,12 @@ mod tests {
             assert!(lines.contains(&wanted), "no {wanted} in\n{text}");
         }
         assert!(!text.contains("key=\"STOPPING\""), "{text}");
+        let bounds = lines
+            .iter()
+            .filter(|line| line.contains("delivery_seconds_bucket"));
+        let last = bounds.last().expect("buckets");
+        assert!(last.contains("le=\"+Inf\""), "{last}");
+        assert!(!text.contains("e+308"), "{text}");
     }
 
     #[test]

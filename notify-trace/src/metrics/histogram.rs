@@ -1,5 +1,8 @@
 //! Histograms with fixed buckets. Pure.
 
+#[cfg(feature = "native")]
+use super::native::Native;
+
 /// Seconds of starts, reloads and stops.
 pub(super) static PHASES: [f64; 15] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 90.0, 180.0, 600.0,
@@ -22,6 +25,9 @@ pub struct Histogram {
     /// One more than there are bounds: what is above all.
     counts: Vec<u64>,
     sum_ns: i128,
+    /// The same in native buckets.
+    #[cfg(feature = "native")]
+    native: Native,
 }
 
 impl Histogram {
@@ -30,6 +36,8 @@ impl Histogram {
             bounds,
             counts: vec![0; bounds.len() + 1],
             sum_ns: 0,
+            #[cfg(feature = "native")]
+            native: Native::default(),
         }
     }
 
@@ -38,6 +46,8 @@ impl Histogram {
         let at = self.bounds.partition_point(|bound| *bound < seconds);
         self.counts[at] += 1;
         self.sum_ns += i128::from(value_ns);
+        #[cfg(feature = "native")]
+        self.native.observe(seconds);
     }
 
     /// Adds what another counted in the same buckets.
@@ -46,6 +56,13 @@ impl Histogram {
             *count += more;
         }
         self.sum_ns += other.sum_ns;
+        #[cfg(feature = "native")]
+        self.native.add(&other.native);
+    }
+
+    #[cfg(feature = "native")]
+    pub(super) const fn native(&self) -> &Native {
+        &self.native
     }
 
     /// How many values.
@@ -63,7 +80,7 @@ impl Histogram {
     /// Upper bound of each bucket and what is in it alone; the last has no bound.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = self.bounds.iter().copied().chain([f64::MAX]);
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().copied()).collect()
     }
 }

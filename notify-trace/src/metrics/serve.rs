@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -233,7 +233,9 @@ fn answer<P: 'static>(
 ) {
     tokio::task::spawn_local(async move {
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answers.to(request.method(), request.uri().path());
+            let accept = request.headers().get(ACCEPT);
+            let accept = accept.and_then(|it| it.to_str().ok()).unwrap_or_default();
+            let answer = answers.to(request.method(), request.uri().path(), accept);
             async move { Ok::<_, Infallible>(answer) }
         });
         let connection = http1::Builder::new()
@@ -249,18 +251,19 @@ fn answer<P: 'static>(
 
 struct Answers {
     shared: Arc<Shared>,
-    last: RefCell<Option<(Instant, Bytes)>>,
+    /// What was given last, by its type.
+    last: RefCell<Vec<(&'static str, Instant, Bytes)>>,
 }
 
 impl Answers {
     const fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            last: RefCell::new(None),
+            last: RefCell::new(Vec::new()),
         }
     }
 
-    fn to(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn to(&self, method: &Method, path: &str, accept: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             let allowed = hyper::header::HeaderValue::from_static("GET, HEAD");
@@ -268,8 +271,8 @@ impl Answers {
             return answer;
         }
         match path {
-            "/metrics" => match self.text() {
-                Some(text) => with(StatusCode::OK, TEXT, text),
+            "/metrics" => match self.metrics(accept) {
+                Some((kind, text)) => with(StatusCode::OK, kind, text),
                 None => plain(StatusCode::INTERNAL_SERVER_ERROR, "no text could be made\n"),
             },
             "/healthz" => match self.shared.trouble() {
@@ -287,17 +290,38 @@ impl Answers {
         }
     }
 
-    fn text(&self) -> Option<Bytes> {
+    /// The numbers and their type: text, if nothing else is asked for that there is.
+    fn metrics(&self, accept: &str) -> Option<(&'static str, Bytes)> {
+        let kind = kind(accept);
         let mut last = self.last.borrow_mut();
-        match &*last {
-            Some((at, text)) if at.elapsed() < FRESH => Some(text.clone()),
-            _ => {
-                let text = Bytes::from(self.shared.text().ok()?);
-                *last = Some((Instant::now(), text.clone()));
-                Some(text)
-            }
+        last.retain(|(_, at, _)| at.elapsed() < FRESH);
+        if let Some((_, _, text)) = last.iter().find(|(of, _, _)| *of == kind) {
+            return Some((kind, text.clone()));
         }
+        let text = match kind {
+            TEXT => Bytes::from(self.shared.text().ok()?),
+            #[cfg(feature = "native")]
+            _ => Bytes::from(self.shared.protobuf().ok()?),
+            #[cfg(not(feature = "native"))]
+            _ => return None,
+        };
+        last.push((kind, Instant::now(), text.clone()));
+        Some((kind, text))
     }
+}
+
+#[cfg(feature = "native")]
+fn kind(accept: &str) -> &'static str {
+    if super::text::wants_native(accept) {
+        super::text::PROTOBUF
+    } else {
+        TEXT
+    }
+}
+
+#[cfg(not(feature = "native"))]
+const fn kind(_: &str) -> &'static str {
+    TEXT
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

@@ -68,7 +68,13 @@ try:
                 "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
                 "rule_files": [rules],
                 "scrape_configs": [
-                    {"job_name": "notify-trace", "static_configs": [{"targets": [target]}]}
+                    {
+                        "job_name": "notify-trace",
+                        "scrape_protocols": ["PrometheusText0.0.4"],
+                        "static_configs": [{"targets": [target]}],
+                    },
+                    # Asks for native histograms.
+                    {"job_name": "native", "static_configs": [{"targets": [target]}]},
                 ],
             },
             out,
@@ -81,6 +87,7 @@ try:
             f"--config.file={config}",
             f"--storage.tsdb.path={os.path.join(folder, 'data')}",
             f"--web.listen-address=127.0.0.1:{port}",
+            "--enable-feature=native-histograms",
         ],
         stdout=log,
         stderr=log,
@@ -121,9 +128,30 @@ try:
     for name in ("ServiceNeverReady", "WatchdogLate", "NotificationsUndelivered"):
         if name not in firing:
             sys.exit(f"{name} is not raised: {firing}")
+    # The same values by both kinds of histograms, each series.
+    def values(expression):
+        labels = lambda it: tuple(sorted((k, v) for k, v in it["metric"].items() if k not in ("job", "__name__")))
+        return {labels(it): float(it["value"][1]) for it in ask(expression)}
+
+    series = 0
+    for name in ("startup", "reload", "stop", "watchdog_margin", "delivery", "hop", "blocked"):
+        name = f"notify_trace_{name}_seconds"
+        classic = values(f'{name}_count{{job="notify-trace"}}')
+        native = values(f'histogram_count({name}{{job="native"}})')
+        if classic != native:
+            sys.exit(f"{name}: {classic} and, natively, {native}")
+        series += len(native)
+        # A classic bucket says between which bounds a quantile is; a native one where.
+        by = "sum by (instance, unit, user, container, manager, class, le)"
+        between = values(f'histogram_quantile(0.5, {by} ({name}_bucket{{job="notify-trace"}}))')
+        exactly = values(f'histogram_quantile(0.5, {name}{{job="native"}})')
+        for labels, value in exactly.items():
+            if not between[labels] / 11 - 0.11 <= value <= between[labels] * 11 + 0.11:
+                sys.exit(f"{name} {labels}: {value}, not about {between[labels]}")
     print(
         f"Prometheus {version}: {len(asked)} questions of the dashboard have data, "
-        f"{len(all_rules)} rules are evaluated, of them raised: {', '.join(firing) or 'none'}"
+        f"{len(all_rules)} rules are evaluated, of them raised: {', '.join(firing) or 'none'}; "
+        f"{series} native histograms count what the classic ones do"
     )
 finally:
     if prometheus:
