@@ -85,8 +85,9 @@ fn dispatch() -> Result<ExitCode> {
         ["witness-attempts"] => witness::attempts().map(|()| ExitCode::SUCCESS),
         ["speak", ref words @ ..] => speak::run(words),
         ["speak-by-crate"] => speak::by_crate().map(|()| ExitCode::SUCCESS),
-        ["speak-from-many", prefix, count, text] => {
-            speak::from_many(prefix, count.parse()?, text).map(|()| ExitCode::SUCCESS)
+        ["speak-from-many", prefix, units, cgroups, socket, text] => {
+            let (units, cgroups) = (units.parse()?, cgroups.parse()?);
+            speak::from_many(prefix, units, cgroups, socket, text).map(|()| ExitCode::SUCCESS)
         }
         ["relay", ref words @ ..] => speak::relay(words),
         ["power-loss", path] => power::run(path).map(|()| ExitCode::SUCCESS),

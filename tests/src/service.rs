@@ -1,8 +1,10 @@
 //! The agent as the service that packages install: what it promises, tried in a guest with systemd.
-//! `faults` breaks what it needs.
+//! `disk` and `faults` break what it needs, `sending` what it sends to.
 
+mod disk;
 mod faults;
 mod package;
+mod sending;
 mod soak;
 
 use std::{
@@ -55,7 +57,7 @@ const PACKAGE: &str = "the_package_is_installed_upgraded_removed_and_purged";
 
 type Test = (&'static str, fn() -> Result<String>);
 
-const TESTS: [Test; 21] = [
+const TESTS: [Test; 25] = [
     ("it_starts_and_says_how_it_is", starts),
     ("it_is_as_closed_as_is_stated", exposure),
     ("each_thread_has_the_least_that_works", capabilities),
@@ -65,15 +67,22 @@ const TESTS: [Test; 21] = [
     ("it_comes_back_when_it_is_killed_and_leaves_nothing", killed),
     ("another_one_disturbs_nothing", faults::another),
     ("a_cpu_that_comes_up_is_read_too", faults::cpus),
-    ("a_full_disk_costs_nothing", faults::full_disk),
-    ("a_read_only_disk_costs_nothing", faults::read_only),
-    ("a_removed_recording_is_made_anew", faults::removed),
+    ("a_full_disk_costs_nothing", disk::full_disk),
+    ("a_read_only_disk_costs_nothing", disk::read_only),
+    ("a_disk_that_hangs_costs_nothing", disk::hangs),
+    ("a_removed_recording_is_made_anew", disk::removed),
     ("a_storm_of_scrapes_costs_no_notification", faults::scrapes),
     ("a_clock_that_is_set_changes_no_span", faults::clock),
     ("what_overflows_the_rings_is_counted", faults::overflow),
     ("units_without_end_are_bounded", faults::many_units),
     ("a_flood_is_shed_and_others_are_not", faults::flood),
     ("hostile_payloads_stay_payloads", faults::hostile),
+    ("what_is_sent_arrives_over_an_outage", sending::outage),
+    (
+        "a_receiver_that_hangs_or_refuses_costs_nothing",
+        sending::refusals,
+    ),
+    ("what_outlasts_the_recording_is_counted", sending::beyond),
     (
         "it_comes_back_when_its_memory_is_taken",
         faults::out_of_memory,

@@ -1,8 +1,9 @@
 //! Senders and a proxy for scripts: whatever a program could say to a notify socket.
 
 use std::{
-    env,
+    env, fs,
     os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
     process::ExitCode,
     thread,
     time::Duration,
@@ -105,7 +106,7 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
     if wish.connects {
         socket::connect(socket, &address).with_context(|| format!("could not connect to {to}"))?;
     }
-    let null = std::fs::File::open("/dev/null").ok();
+    let null = fs::File::open("/dev/null").ok();
     let fds: Vec<BorrowedFd<'_>> = null
         .iter()
         .flat_map(|null| std::iter::repeat_n(null.as_fd(), wish.fds))
@@ -143,19 +144,33 @@ fn send_all(wish: &Wish<'_>, to: &str, socket: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sends the text once from each of so many cgroups, which are made for it and removed: by their paths
-/// they are units of systemd.
-pub fn from_many(prefix: &str, count: u32, text: &str) -> Result<()> {
-    let to = env::var("NOTIFY_SOCKET").context("NOTIFY_SOCKET is not set")?;
+/// One process that sends from one cgroup after the other to a socket of its own, and reads it: from
+/// so many units, and in each from so many cgroups.
+pub fn from_many(prefix: &str, units: u32, cgroups: u32, path: &str, text: &str) -> Result<()> {
     let socket = datagram_socket()?;
-    let home = format!("{prefix}.scope");
-    for number in 0..count {
-        let cgroup = format!("{prefix}-{number}.service");
-        procfs::enter_cgroup(&cgroup)?;
-        socket::send_to(socket.as_fd(), text.as_bytes(), to.as_bytes(), 0)
-            .with_context(|| format!("could not send to {to}"))?;
-        procfs::enter_cgroup(&home)?;
-        procfs::remove_cgroup(&cgroup).with_context(|| format!("could not remove {cgroup}"))?;
+    socket::bind(socket.as_fd(), path.as_bytes())
+        .with_context(|| format!("could not bind {path}"))?;
+    let root = procfs::cgroup_root().context("there are no cgroups")?;
+    let mut buffer = [0; 4096];
+    let mut last: Vec<PathBuf> = Vec::new();
+    for unit in 0..units {
+        let folder = root.join(format!("{prefix}-{unit}.service"));
+        for number in 0..cgroups {
+            let cgroup = folder.join(number.to_string());
+            fs::create_dir_all(&cgroup)
+                .and_then(|()| fs::write(cgroup.join("cgroup.procs"), "0"))
+                .with_context(|| format!("could not enter {}", cgroup.display()))?;
+            // Nobody is in those before any more.
+            for left in last.drain(..) {
+                fs::remove_dir(&left)
+                    .with_context(|| format!("could not remove {}", left.display()))?;
+            }
+            last.push(cgroup);
+            socket::send_to(socket.as_fd(), text.as_bytes(), path.as_bytes(), 0)
+                .with_context(|| format!("could not send to {path}"))?;
+            socket::receive(socket.as_fd(), &mut buffer, 0).context("nothing came")?;
+        }
+        last.push(folder);
     }
     Ok(())
 }

@@ -19,20 +19,21 @@ use super::{
 };
 use crate::tracer::Agent;
 
-/// Where the recording is.
-const FOLDER: &str = "/var/lib/notify-trace";
+/// How many units speak in the test of many, and from how many cgroups each.
+const UNITS: u32 = 10_000;
+const CGROUPS_OF_EACH: u32 = 10;
 
-/// How many cgroups speak in the test of many units.
-const MANY: u64 = 3_000;
+/// Where they do.
+const MANY_SOCKET: &str = "/run/nt-many.sock";
 
 /// Restarts with the settings of all tests.
-fn restart() -> Result<()> {
+pub(super) fn restart() -> Result<()> {
     configure("")?;
     systemctl(&["restart", UNIT])
 }
 
 /// A sender of numbered notifications, as a service; waits until it has ended.
-fn say(unit_name: &str, words: &[&str]) -> Result<()> {
+pub(super) fn say(unit_name: &str, words: &[&str]) -> Result<()> {
     say_with(unit_name, &[], words)
 }
 
@@ -43,7 +44,7 @@ fn say_with(unit_name: &str, properties: &[&str], words: &[&str]) -> Result<()> 
 }
 
 /// Waits until all numbers of a unit are recorded, each once, in order.
-fn all_recorded(unit: &str, count: u64) -> Result<Vec<Value>> {
+pub(super) fn all_recorded(unit: &str, count: u64) -> Result<Vec<Value>> {
     let unit = format!("{unit}.service");
     let events = until("the recording of the last notification", || {
         thread::sleep(Duration::from_millis(200));
@@ -60,27 +61,12 @@ fn all_recorded(unit: &str, count: u64) -> Result<Vec<Value>> {
 }
 
 /// The sum of a metric, as it is now.
-fn metric(name: &str) -> Result<f64> {
+pub(super) fn metric(name: &str) -> Result<f64> {
     Ok(super::metric(&get("/metrics")?, name))
 }
 
-fn is_well() -> Result<bool> {
+pub(super) fn is_well() -> Result<bool> {
     Ok(get("/healthz")?.starts_with("HTTP/1.1 200"))
-}
-
-/// With the recording on a small disk of its own, until `act` has ended.
-fn on_small_disk(act: impl FnOnce() -> Result<String>) -> Result<String> {
-    systemctl(&["stop", UNIT])?;
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2M,mode=700", "small", FOLDER])
-        .status()?;
-    ensure!(mounted.success(), "could not mount a small disk");
-    let result = restart().and_then(|()| act());
-    systemctl(&["stop", UNIT])?;
-    let unmounted = Command::new("umount").arg(FOLDER).status()?;
-    ensure!(unmounted.success(), "could not unmount the small disk");
-    restart()?;
-    result
 }
 
 /// A trace beside it, and a second agent that would write the same.
@@ -175,76 +161,6 @@ pub(super) fn cpus() -> Result<String> {
         "a ring of its own; with kernel.perf_event_paranoid = {} by starting again",
         before.trim()
     ))
-}
-
-pub(super) fn full_disk() -> Result<String> {
-    on_small_disk(|| {
-        let filler = format!("{FOLDER}/filler");
-        // Until there is no room.
-        let _ = fs::write(&filler, vec![0_u8; 4 << 20]);
-        let text = format!("STATUS={}", "x".repeat(3_000));
-        say("nt-full", &["--times", "300", "--every-ms", "1", &text])?;
-        until("the agent to say that the disk is full", || {
-            Ok((!is_well()?).then_some(()))
-        })?;
-        ensure!(metric("notify_trace_recording_stuck")? > 0.0);
-        let trouble = get("/healthz")?;
-        ensure!(trouble.contains("full"), "{trouble}");
-        fs::remove_file(&filler).context("the filler")?;
-        until(
-            "the agent to be well again",
-            || Ok(is_well()?.then_some(())),
-        )?;
-        all_recorded("nt-full", 300)?;
-        ensure!(metric("notify_trace_recording_dropped_events")? == 0.0);
-        Ok("300 of 300 after there was room".to_owned())
-    })
-}
-
-/// As after an error of the disk: every file system on one is read-only, open files or not.
-pub(super) fn read_only() -> Result<String> {
-    say("nt-before", &["--times", "10", "STATUS=before"])?;
-    all_recorded("nt-before", 10)?;
-    fs::write("/proc/sysrq-trigger", "u").context("could not make the disks read-only")?;
-    until("the disk to be read-only", || {
-        let is_writable = fs::write(format!("{FOLDER}/probe"), "").is_ok();
-        Ok((!is_writable).then_some(()))
-    })?;
-    // Linux tells an error of writing once: the agent's next try may seem to succeed, so it is looked at
-    // while more comes.
-    let result = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let words = ["--times", "50", "--every-ms", "100", "STATUS=during"];
-            say("nt-during", &words)
-        });
-        let told = until("the agent to say that it can't write", || {
-            Ok((!is_well()?).then_some(()))
-        });
-        let sent = sender.join().map_err(|_| anyhow::anyhow!("the sender"))?;
-        told.and(sent)
-    });
-    let status = Command::new("mount")
-        .args(["-o", "remount,rw", "/"])
-        .status()?;
-    ensure!(status.success(), "could not make the disk writable again");
-    result?;
-    all_recorded("nt-during", 50)?;
-    ensure!(is_well()?, "it is not well again");
-    Ok("50 of 50 after it was writable".to_owned())
-}
-
-pub(super) fn removed() -> Result<String> {
-    let pid = main_pid()?;
-    for end in ["", "-wal", "-shm"] {
-        let _ = fs::remove_file(format!("{RECORDING}{end}"));
-    }
-    say(
-        "nt-anew",
-        &["--times", "20", "--every-ms", "100", "STATUS=anew"],
-    )?;
-    all_recorded("nt-anew", 20)?;
-    ensure!(main_pid()? == pid, "it was started again");
-    Ok("20 of 20 in the new one".to_owned())
 }
 
 pub(super) fn scrapes() -> Result<String> {
@@ -368,34 +284,49 @@ pub(super) fn overflow() -> Result<String> {
 }
 
 pub(super) fn many_units() -> Result<String> {
-    let before = metric("notify_trace_notifications_total")?;
+    // Moving from one cgroup to the next waits for all CPUs otherwise.
+    let words = ["-o", "remount,favordynmods", "/sys/fs/cgroup"];
+    ensure!(Command::new("mount").args(words).status()?.success());
+    configure_with(
+        "cpu_percent = 0",
+        &format!("[capture]\nsocket = [\"{MANY_SOCKET}\"]\n"),
+    )?;
+    systemctl(&["restart", UNIT])?;
+    let memory_before = metric("process_resident_memory_bytes")?;
     let begun = Instant::now();
     let status = Command::new(TESTS_PROGRAM)
-        .args(["speak-from-many", "nt-many", &MANY.to_string(), "READY=1"])
-        .env("NOTIFY_SOCKET", "/run/systemd/notify")
+        .args(["speak-from-many", "nt-many", &UNITS.to_string()])
+        .args([&CGROUPS_OF_EACH.to_string(), MANY_SOCKET, "READY=1"])
         .status()?;
     ensure!(status.success(), "the senders failed");
     let took = begun.elapsed();
-    #[expect(clippy::cast_precision_loss, reason = "thousands")]
-    let wanted = before + MANY as f64;
-    until("all to be counted", || {
+    let counted = "notify_trace_notifications_total";
+    let wanted = f64::from(UNITS * CGROUPS_OF_EACH);
+    let so_far = until("all to be counted", || {
         thread::sleep(Duration::from_millis(500));
-        Ok((metric("notify_trace_notifications_total")? >= wanted).then_some(()))
+        let count = metric(counted)?;
+        Ok((count >= wanted).then_some(count))
     })?;
+    let lost = metric("notify_trace_lost_total")?;
     let units = metric("notify_trace_units ")?;
-    let others = metric("notify_trace_notifications_total{unit=\"_other\"")?;
+    let others = metric(&format!("{counted}{{unit=\"_other\""))?;
     ensure!(
         units <= 500.0 && others > 0.0,
         "{units} units, {others} others"
     );
-    let resident_mib = metric("process_resident_memory_bytes")? / f64::from(1 << 20);
-    ensure!(resident_mib < 96.0, "{resident_mib} MiB");
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    let resident_mib = mib(metric("process_resident_memory_bytes")?);
+    ensure!(resident_mib < 128.0, "{resident_mib} MiB");
     let size = get("/metrics")?.len();
     ensure!(size < 2_000_000, "{size} bytes of metrics");
+    ensure!(lost == 0.0, "{lost} lost");
+    restart()?;
     Ok(format!(
-        "{MANY} cgroups in {:.0} s: {units} units of their own, {others} notifications of others, \
-         {resident_mib:.0} MiB, {size} bytes of metrics",
-        took.as_secs_f64()
+        "{UNITS} units with {CGROUPS_OF_EACH} cgroups each in {:.0} s: {so_far} counted, {units} units of their \
+         own, {others} notifications of others, {:.0} MiB before and {resident_mib:.0} after, {size} bytes of \
+         metrics, nothing lost",
+        took.as_secs_f64(),
+        mib(memory_before)
     ))
 }
 

@@ -277,6 +277,11 @@ pub struct Try<'a> {
 }
 
 impl Boot {
+    /// Whether a Collector runs in its guest.
+    pub const fn needs_collector(&self) -> bool {
+        matches!(self.house, House::Service)
+    }
+
     /// Whether its guest installs the package.
     pub const fn needs_package(&self) -> bool {
         matches!(self.house, House::Service | House::NewestPackage)
@@ -337,12 +342,10 @@ impl<'a> Try<'a> {
         let kept_disk = match boot.house {
             House::Systems | House::NewestSystems => Some(hand_out::disk(log)?),
             House::PowerLoss => Some(power_loss::disk(log)?),
-            House::Bare
-            | House::Systemd
-            | House::Service
-            | House::Soak
-            | House::NewestPackage
-            | House::Witness => None,
+            House::Service => Some(power_loss::disk(log)?),
+            House::Bare | House::Systemd | House::Soak | House::NewestPackage | House::Witness => {
+                None
+            }
         };
         Ok(Self {
             boot,
@@ -382,8 +385,10 @@ impl<'a> Try<'a> {
     /// The recording that the guest handed out, if it did.
     pub fn recording(&self) -> Result<Option<PathBuf>> {
         match &self.kept_disk {
-            Some(disk) => hand_out::take(disk, &self.log.with_extension("ntrec")),
-            None => Ok(None),
+            Some(disk) if self.hands_out() => {
+                hand_out::take(disk, &self.log.with_extension("ntrec"))
+            }
+            _ => Ok(None),
         }
     }
 

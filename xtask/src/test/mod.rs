@@ -27,7 +27,7 @@ use self::{
     studies::Engines,
 };
 use crate::{
-    agent, dist,
+    agent, collector, dist,
     setup::{self, Need},
 };
 
@@ -126,6 +126,11 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         let beside = folder.join(service::PACKAGE);
         fs::copy(&packages.deb, &beside)
             .with_context(|| format!("could not copy {}", packages.deb.display()))?;
+    }
+    if boots.is_empty() || boots.iter().any(Boot::needs_collector) {
+        let program = collector::provide(&ready.cache)?;
+        fs::copy(&program, folder.join(service::COLLECTOR))
+            .with_context(|| format!("could not copy {}", program.display()))?;
     }
     let plan = arguments.plan.and_then(|plan| plan.to_possible_value());
     let selection = Selection {

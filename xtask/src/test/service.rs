@@ -41,6 +41,9 @@ pub const SOAK_WORDS: &[&str] = &[
 /// What the package is called that lies beside the binaries.
 pub const PACKAGE: &str = "notify-trace.deb";
 
+/// What the Collector is called that lies beside the binaries.
+pub const COLLECTOR: &str = "otelcol";
+
 /// A guest for the package alone.
 pub fn package_initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = super::systemd::with_programs(kernel, binaries)?;
@@ -64,6 +67,10 @@ pub fn soak_initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
 /// The guest's initramfs.
 pub fn initramfs(kernel: &Kernel, binaries: &Path) -> Result<Initramfs> {
     let mut archive = package_initramfs(kernel, binaries)?;
+    archive.copy(
+        &format!("payload/notify-trace/{COLLECTOR}"),
+        &binaries.join(COLLECTOR),
+    )?;
     with_service(&mut archive)?;
     Ok(archive)
 }
