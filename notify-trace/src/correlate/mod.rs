@@ -12,6 +12,7 @@
 pub mod outcome;
 
 mod boottime;
+mod forget;
 mod ledger;
 mod life;
 pub(crate) mod message;
@@ -54,9 +55,6 @@ const SWEEP_NS: u64 = 50_000_000;
 /// Most notifications that wait for facts.
 const WAITING: usize = 4_096;
 
-/// Most units whose lives are followed.
-const LIVES: usize = 8_192;
-
 /// Most processes whose exits are remembered.
 const EXITS: usize = 16_384;
 
@@ -92,6 +90,8 @@ pub struct Correlator {
     boottime: Option<Boottime>,
     now: Moment,
     swept_ns: u64,
+    /// When units that are gone were looked for.
+    forgot_ns: u64,
 }
 
 impl Default for Correlator {
@@ -117,6 +117,7 @@ impl Correlator {
             boottime: None,
             now: Moment::default(),
             swept_ns: 0,
+            forgot_ns: 0,
         }
     }
 
@@ -263,6 +264,7 @@ impl Correlator {
             self.verdict(found, Subject::default(), to, about, out);
         }
         self.lives_advance(to, false, out);
+        self.forget_the_gone(now_ns);
     }
 
     fn lives_advance(&mut self, now: Moment, is_end: bool, out: &mut dyn FnMut(Outcome)) {
@@ -453,34 +455,6 @@ impl Correlator {
         if let Some(life) = self.life(Some(&key)) {
             let step = life.state(state);
             self.step(&key, step, at, out);
-        }
-    }
-
-    fn life(&mut self, key: Option<&UnitKey>) -> Option<&mut Life> {
-        let key = key?;
-        if !key.is_service() {
-            return None;
-        }
-        if self.lives.len() >= LIVES && !self.lives.contains_key(key) {
-            self.forget_lives();
-        }
-        let life = self
-            .lives
-            .entry(key.clone())
-            .or_insert_with(|| Life::new(key.name.clone(), subject::of_unit(key)));
-        Some(life)
-    }
-
-    /// Forgets the quarter that was not heard of for longest: transient units come and go.
-    fn forget_lives(&mut self) {
-        let mut all: Vec<(u64, UnitKey)> = self
-            .lives
-            .iter()
-            .map(|(key, life)| (life.heard_ns(), key.clone()))
-            .collect();
-        all.sort();
-        for (_, key) in all.into_iter().take(LIVES / 4) {
-            self.lives.remove(&key);
         }
     }
 

@@ -14,7 +14,8 @@ const STATES: usize = 4;
 /// What is known of units.
 #[derive(Debug, Default)]
 pub(super) struct Units {
-    states: HashMap<UnitKey, VecDeque<UnitState>>,
+    /// In boxes: as a rule there are few of each, and they are large.
+    states: HashMap<UnitKey, VecDeque<Box<UnitState>>>,
 }
 
 impl Units {
@@ -28,17 +29,34 @@ impl Units {
         if states.len() >= STATES {
             states.pop_front();
         }
-        states.push_back(state.clone());
+        states.push_back(Box::new(state.clone()));
+    }
+
+    /// Forgets units by what was said last of each; which ones.
+    pub(super) fn forget(&mut self, mut is_gone: impl FnMut(&UnitState) -> bool) -> Vec<UnitKey> {
+        let mut gone = Vec::new();
+        self.states.retain(|key, states| {
+            let is_kept = states.back().is_some_and(|state| !is_gone(state));
+            if !is_kept {
+                gone.push(key.clone());
+            }
+            is_kept
+        });
+        gone
     }
 
     /// All that is remembered of a unit, the latest last.
     pub(super) fn states(&self, key: &UnitKey) -> impl DoubleEndedIterator<Item = &UnitState> {
-        self.states.get(key).into_iter().flatten()
+        self.states
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|state| &**state)
     }
 
     /// What was said last of a unit.
     pub(super) fn latest(&self, key: &UnitKey) -> Option<&UnitState> {
-        self.states.get(key)?.back()
+        self.states.get(key)?.back().map(|state| &**state)
     }
 
     /// The unit, of the same manager, whose main process that is by what was said last.
@@ -63,7 +81,7 @@ impl Units {
         self.states
             .iter()
             .filter(move |(key, _)| key.user == user)
-            .filter_map(|(key, states)| Some((key, states.back()?)))
+            .filter_map(|(key, states)| Some((key, &**states.back()?)))
     }
 }
 
