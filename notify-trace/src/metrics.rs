@@ -198,10 +198,8 @@ mod tests {
             assert!(lines.contains(&wanted), "no {wanted} in\n{text}");
         }
         assert!(!text.contains("key=\"STOPPING\""), "{text}");
-        let bounds = lines
-            .iter()
-            .filter(|line| line.contains("delivery_seconds_bucket"));
-        let last = bounds.last().expect("buckets");
+        let mut bounds = (lines.iter()).filter(|line| line.contains("delivery_seconds_bucket"));
+        let last = bounds.next_back().expect("buckets");
         assert!(last.contains("le=\"+Inf\""), "{last}");
         assert!(!text.contains("e+308"), "{text}");
     }

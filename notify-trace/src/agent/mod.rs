@@ -151,12 +151,12 @@ impl Agent {
         self.seen.words(condition.as_ref(), sending)
     }
 
-    /// Whether what it passes on goes nowhere, for now.
-    fn is_troubled(&self) -> bool {
+    /// Whether what it passes on goes nowhere, for now, or that isn't known yet.
+    fn is_unsettled(&self) -> bool {
         let condition = self.store.as_ref().map(Store::condition);
         let is_stuck = condition.is_some_and(|condition| condition.trouble.is_some());
         #[cfg(feature = "otlp")]
-        let is_stuck = is_stuck || self.sent.as_ref().is_some_and(Sent::is_troubled);
+        let is_stuck = is_stuck || self.sent.as_ref().is_some_and(|sent| !sent.is_settled());
         is_stuck
     }
 
@@ -169,7 +169,7 @@ impl Agent {
             self.told = status;
         }
         // The next event asks for it again, for whoever is idle has nothing to tell; but that trouble is over.
-        self.next_status = self.is_troubled().then(|| now + STATUS);
+        self.next_status = self.is_unsettled().then(|| now + STATUS);
         self.seen.told_at = Some(now);
     }
 
@@ -221,6 +221,10 @@ impl Sink for Agent {
             self.seen.told_at = Some(now);
         } else {
             self.has_news();
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(sent) = &self.sent {
+            sent.has_more();
         }
         Ok(())
     }

@@ -27,9 +27,15 @@ impl Sent {
         self.exporter.finish();
     }
 
-    /// Whether it is not as it should be.
-    pub(super) fn is_troubled(&self) -> bool {
-        self.state.get().trouble.is_some()
+    /// Something is recorded that is not sent yet.
+    pub(super) fn has_more(&self) {
+        self.state.change(|state| state.is_settled = false);
+    }
+
+    /// Whether all is sent that can be, or it is known why not.
+    pub(super) fn is_settled(&self) -> bool {
+        let sending = self.state.get();
+        sending.is_settled && sending.trouble.is_none() && sending.metrics_trouble.is_none()
     }
 
     pub(super) fn words(&self) -> String {
@@ -43,8 +49,11 @@ fn words_of(sending: &Sending) -> String {
         taken_events,
         expired_events,
         removed_events,
+        damaged_events,
         waiting_events,
         trouble,
+        metrics_trouble,
+        is_settled: _,
     } = sending;
     let events = |count: u64| words::count(count, "event", "events");
     let mut text = format!("{} sent", events(*taken_events));
@@ -53,15 +62,18 @@ fn words_of(sending: &Sending) -> String {
         let refused = words::count(refused, "record", "records");
         text = format!("{text}, {refused} refused by the receiver");
     }
-    let lost = expired_events + removed_events;
+    let lost = expired_events + removed_events + damaged_events;
     if lost > 0 {
-        text = format!("{text}, {lost} deleted before they could be sent");
+        text = format!("{text}, {lost} gone before they could be sent");
     }
     if let Some(trouble) = trouble {
         text = format!(
             "{text}, {} wait because of this: {trouble}",
             events(*waiting_events)
         );
+    }
+    if let Some(trouble) = metrics_trouble {
+        text = format!("{text}, metrics can't be sent: {trouble}");
     }
     text
 }
@@ -83,7 +95,7 @@ mod tests {
         sending.trouble = Some("connection refused".to_owned());
         assert_eq!(
             words_of(&sending),
-            "3 events sent, 1 record refused by the receiver, 7 deleted before they could be sent, \
+            "3 events sent, 1 record refused by the receiver, 7 gone before they could be sent, \
              1 event wait because of this: connection refused"
         );
     }

@@ -9,9 +9,13 @@ use sd_notify::NotifyState;
 
 use crate::escape;
 use crate::privileges::{self, Role};
+use crate::words;
 
 /// Most messages that wait for a manager that does not read.
 const WAITING: usize = 16;
+
+/// Most cells of a status: systemd drops what is longer than 4096 bytes, with all that comes with it.
+const LONGEST: usize = 900;
 
 /// Something to tell.
 #[derive(Debug)]
@@ -61,12 +65,12 @@ impl Service {
 
     /// Everything is attached, or settings were read anew.
     pub fn ready(&self, status: &str) {
-        self.tell(Message::Ready(status.to_owned()));
+        self.tell(Message::Ready(words::cut(status, LONGEST)));
     }
 
     /// How it is.
     pub fn status(&self, status: &str) {
-        self.tell(Message::Status(status.to_owned()));
+        self.tell(Message::Status(words::cut(status, LONGEST)));
     }
 
     /// Settings are read anew.

@@ -353,8 +353,11 @@ fn of_sending(sending: &Sending, families: &mut Families<'_>) {
         taken_events,
         expired_events,
         removed_events,
+        damaged_events,
         waiting_events,
         trouble,
+        metrics_trouble,
+        is_settled: _,
     } = sending;
     let each = |count: fn(&Counted) -> u64| {
         let counts = Signal::ALL.iter().zip(signals);
@@ -365,7 +368,7 @@ fn of_sending(sending: &Sending, families: &mut Families<'_>) {
     };
     families.counter(
         "notify_trace_otlp_sent",
-        "Log records, spans and metrics that the receiver of OTLP took",
+        "Log records, spans and data points that the receiver of OTLP took",
         each(|it| it.sent),
     );
     families.counter(
@@ -380,9 +383,13 @@ fn of_sending(sending: &Sending, families: &mut Families<'_>) {
     );
     families.counter(
         "notify_trace_otlp_lost_events",
-        "Events that were gone from the recording before they could be sent",
-        [("expired", *expired_events), ("removed", *removed_events)]
-            .map(|(cause, count)| (vec![("cause", Cow::from(cause))], count)),
+        "Events that were gone from the recording before they could be sent, or can't be read",
+        [
+            ("expired", *expired_events),
+            ("removed", *removed_events),
+            ("damaged", *damaged_events),
+        ]
+        .map(|(cause, count)| (vec![("cause", Cow::from(cause))], count)),
     );
     families.gauge(
         "notify_trace_otlp_waiting_events",
@@ -391,8 +398,10 @@ fn of_sending(sending: &Sending, families: &mut Families<'_>) {
     );
     families.gauge(
         "notify_trace_otlp_stuck",
-        "1: nothing can be sent",
-        one(Some(u64::from(trouble.is_some()))),
+        "1: something can't be sent",
+        one(Some(u64::from(
+            trouble.is_some() || metrics_trouble.is_some(),
+        ))),
     );
 }
 

@@ -65,6 +65,12 @@ impl Histogram {
         &self.native
     }
 
+    /// Whether there may be values below 0 among them.
+    #[must_use]
+    pub fn has_negative(&self) -> bool {
+        self.bounds.first().is_some_and(|bound| *bound <= 0.0) && self.counts[0] > 0
+    }
+
     /// How many values.
     #[must_use]
     pub fn count(&self) -> u64 {

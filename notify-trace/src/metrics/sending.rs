@@ -48,10 +48,16 @@ pub struct Sending {
     pub expired_events: u64,
     /// Events that were in a recording which somebody removed.
     pub removed_events: u64,
+    /// Events that can't be read.
+    pub damaged_events: u64,
     /// Events that wait in the recording.
     pub waiting_events: u64,
-    /// Why nothing can be sent.
+    /// Why nothing of it can be sent.
     pub trouble: Option<String>,
+    /// Why metrics can't be sent.
+    pub metrics_trouble: Option<String>,
+    /// Nothing was recorded since all was sent, as far as is known.
+    pub is_settled: bool,
 }
 
 /// The same for those who look and the one who sends.

@@ -11,6 +11,9 @@ use prost::Message;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// What receivers are sent, and what they answer with.
+pub(super) const PROTOBUF: &str = "application/x-protobuf";
+
 /// Most characters of what a receiver says that are repeated.
 const SAID: usize = 200;
 
@@ -61,12 +64,40 @@ struct Status {
     message: String,
 }
 
-/// Judges an answer by its status, its `Retry-After:` and its body.
-pub(super) fn judge(status: u16, retry_after: Option<&str>, body: &[u8]) -> Answer {
+/// An answer, as far as it matters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said<'a> {
+    pub(super) status: u16,
+    /// `Retry-After:`
+    pub(super) retry_after: Option<&'a str>,
+    /// `Content-Type:`
+    pub(super) kind: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
+/// Judges an answer.
+pub(super) fn judge(said: &Said<'_>) -> Answer {
+    let Said {
+        status,
+        retry_after,
+        kind,
+        body,
+    } = *said;
     match status {
         200..=299 => {
-            // Whatever can't be read says nothing against it.
-            let reply = Reply::decode(body).unwrap_or_default();
+            let is_ours = kind.is_some_and(|kind| kind.starts_with(PROTOBUF));
+            let reply = if body.is_empty() {
+                Some(Reply::default())
+            } else {
+                Reply::decode(body).ok().filter(|_| is_ours)
+            };
+            // Many servers say that all is well, whatever they are sent.
+            let Some(reply) = reply else {
+                return Answer::Later {
+                    after: None,
+                    why: format!("it answers with status {status}, but not as a receiver of OTLP"),
+                };
+            };
             let partial = reply.partial_success.unwrap_or_default();
             Answer::Taken {
                 rejected: u64::try_from(partial.rejected).unwrap_or(0),
@@ -74,17 +105,17 @@ pub(super) fn judge(status: u16, retry_after: Option<&str>, body: &[u8]) -> Answ
             }
         }
         413 => Answer::TooLarge,
-        400 | 422 => Answer::Refused(said(status, body)),
+        400 | 422 => Answer::Refused(refusal(status, body)),
         _ => Answer::Later {
             after: retry_after
                 .and_then(|text| text.trim().parse().ok())
                 .map(Duration::from_secs),
-            why: said(status, body),
+            why: refusal(status, body),
         },
     }
 }
 
-fn said(status: u16, body: &[u8]) -> String {
+fn refusal(status: u16, body: &[u8]) -> String {
     let message = Status::decode(body)
         .map(|status| status.message)
         .unwrap_or_default();
@@ -97,7 +128,7 @@ fn said(status: u16, body: &[u8]) -> String {
 }
 
 /// What somebody else wrote, for a line of ours.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let text = crate::escape::escape_field(text.trim().as_bytes()).to_string();
     crate::words::cut(text, SAID)
 }
@@ -136,18 +167,34 @@ mod tests {
             rejected,
             why: why.to_owned(),
         };
-        assert_eq!(judge(200, None, b""), taken(0, ""));
-        assert_eq!(judge(200, None, b"<html>"), taken(0, ""));
+        let answer = |kind, body| {
+            judge(&Said {
+                status: 200,
+                kind,
+                body,
+                ..Said::default()
+            })
+        };
+        assert_eq!(answer(None, b""), taken(0, ""));
+        for (kind, body) in [
+            (Some("text/html"), &b"<html>"[..]),
+            (Some(PROTOBUF), b"<html>"),
+            (None, b"\x0a\x00"),
+        ] {
+            assert!(
+                matches!(answer(kind, body), Answer::Later { .. }),
+                "{kind:?}"
+            );
+        }
+        assert_eq!(answer(Some(PROTOBUF), b"\x0a\x00"), taken(0, ""));
         let reply = Reply {
             partial_success: Some(PartialSuccess {
                 rejected: 3,
                 error_message: "no\x1b[2J".to_owned(),
             }),
         };
-        assert_eq!(
-            judge(202, None, &reply.encode_to_vec()),
-            taken(3, "no\\e[2J")
-        );
+        let reply = reply.encode_to_vec();
+        assert_eq!(answer(Some(PROTOBUF), &reply), taken(3, "no\\e[2J"));
     }
 
     #[test]
@@ -158,10 +205,18 @@ mod tests {
         }
         .encode_to_vec();
         let refused = Answer::Refused("it answers with status 400: bad".to_owned());
-        assert_eq!(judge(400, None, &status), refused);
-        assert_eq!(judge(413, None, b""), Answer::TooLarge);
+        let answer = |status, body| {
+            judge(&Said {
+                status,
+                retry_after: Some("7"),
+                kind: None,
+                body,
+            })
+        };
+        assert_eq!(answer(400, &status), refused);
+        assert_eq!(answer(413, b""), Answer::TooLarge);
         for status in [301, 401, 403, 404, 408, 429, 500, 502, 503, 504] {
-            let answer = judge(status, Some("7"), b"");
+            let answer = answer(status, b"");
             let Answer::Later { after, why } = answer else {
                 panic!("{status}: {answer:?}")
             };

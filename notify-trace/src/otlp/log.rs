@@ -259,7 +259,9 @@ fn summary(it: &Summary) -> LogRecord {
 }
 
 /// Why a notification did not do what its sender wanted.
-pub(super) fn of_verdict(it: &Verdict) -> LogRecord {
+///
+/// Its number is the one that `explain` gives it only if the session was seen from its beginning.
+pub(super) fn of_verdict(it: &Verdict, is_whole: bool) -> LogRecord {
     let Verdict {
         number,
         at,
@@ -273,7 +275,7 @@ pub(super) fn of_verdict(it: &Verdict) -> LogRecord {
         remedy,
     } = it;
     let mut all = Attributes::default();
-    all.number("notify.verdict.number", *number);
+    all.maybe_number("notify.verdict.number", is_whole.then_some(*number));
     all.text("notify.verdict.kind", serde_word(kind));
     all.text("notify.verdict.certainty", serde_word(certainty));
     all.text("notify.verdict.what", what);

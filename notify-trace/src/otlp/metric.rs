@@ -23,6 +23,17 @@ pub(super) fn of_families(families: &[Family<'_>], at: Moments) -> Vec<Metric> {
     families.iter().filter_map(|it| of_family(it, at)).collect()
 }
 
+/// How many data points these have.
+pub(super) fn points(metrics: &[Metric]) -> u64 {
+    let count = |metric: &Metric| match &metric.data {
+        Some(Data::Sum(it)) => it.data_points.len(),
+        Some(Data::Gauge(it)) => it.data_points.len(),
+        Some(Data::Histogram(it)) => it.data_points.len(),
+        _ => 0,
+    };
+    metrics.iter().map(|it| count(it) as u64).sum()
+}
+
 fn of_family(family: &Family<'_>, at: Moments) -> Option<Metric> {
     let data = match &family.series {
         Values::Counts(all) => sum(all.iter().map(|(labels, value)| {
@@ -49,19 +60,14 @@ fn of_family(family: &Family<'_>, at: Moments) -> Option<Metric> {
             aggregation_temporality: AggregationTemporality::Cumulative.into(),
         }),
     };
-    let has_series = match &data {
-        Data::Sum(it) => !it.data_points.is_empty(),
-        Data::Gauge(it) => !it.data_points.is_empty(),
-        Data::Histogram(it) => !it.data_points.is_empty(),
-        Data::ExponentialHistogram(_) | Data::Summary(_) => false,
-    };
-    has_series.then(|| Metric {
+    let metric = Metric {
         name: family.name.to_owned(),
         description: family.help.to_owned(),
         unit: unit(family.name).to_owned(),
         data: Some(data),
         ..Metric::default()
-    })
+    };
+    (points(std::slice::from_ref(&metric)) > 0).then_some(metric)
 }
 
 /// As UCUM has it.
@@ -69,7 +75,8 @@ fn unit(name: &str) -> &'static str {
     match name {
         name if name.ends_with("_seconds") => "s",
         name if name.ends_with("_bytes") => "By",
-        _ => "1",
+        // With "1" others would call it a ratio.
+        _ => "",
     }
 }
 
@@ -110,7 +117,8 @@ fn buckets(labels: &Labels<'_>, value: &metrics::Histogram, at: Moments) -> Hist
         start_time_unix_nano: at.since_ns,
         time_unix_nano: at.now_ns,
         count: value.count(),
-        sum: Some(value.sum()),
+        // Not what goes down, too.
+        sum: (!value.has_negative()).then(|| value.sum()),
         bucket_counts: buckets.iter().map(|(_, count)| *count).collect(),
         // The last one has no bound.
         explicit_bounds: buckets[..bounds].iter().map(|(bound, _)| *bound).collect(),

@@ -13,6 +13,7 @@
 mod answer;
 mod log;
 mod metric;
+mod pending;
 mod post;
 mod span;
 #[cfg(feature = "tls")]
@@ -22,11 +23,12 @@ mod value;
 mod work;
 
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::sync::Notify;
 
 use self::post::Client;
@@ -76,8 +78,10 @@ impl Target {
         Ok(Some(Self {
             is_encrypted,
             host: bare.unwrap_or(host).to_owned(),
-            // As the specification of OTLP has it.
-            port: authority.port_u16().unwrap_or(4318),
+            // As addresses have it.
+            port: authority
+                .port_u16()
+                .unwrap_or(if is_encrypted { 443 } else { 80 }),
             authority: authority.to_string(),
             prefix: address.path().trim_end_matches('/').to_owned(),
         }))
@@ -118,11 +122,17 @@ pub struct Settings {
     pub tls: TlsFiles,
 }
 
-/// Whether these can be used: certificates and headers can be read.
+/// Whether these can be used: certificates and headers can be read, and are asked for.
 ///
 /// # Errors
 /// If not.
 pub fn check(settings: &Settings) -> Result<()> {
+    if !settings.target.is_encrypted && settings.tls != TlsFiles::default() {
+        bail!(
+            "otlp.ca_file, otlp.certificate_file and otlp.key_file are for an endpoint that begins with \
+             https://"
+        );
+    }
     Client::new(settings).map(drop)
 }
 
@@ -160,7 +170,6 @@ impl Exporter {
         metrics: Metrics,
         state: SendingState,
     ) -> Result<Self> {
-        let client = Client::new(&settings)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -168,16 +177,28 @@ impl Exporter {
             .build()
             .context("cannot start the event loop of OTLP")?;
         let told = Arc::new(Told::default());
-        let work = Work::new(settings, client, source, metrics, state, Arc::clone(&told));
+        let (ready, is_ready) = channel();
+        let also_told = Arc::clone(&told);
         let thread = std::thread::Builder::new()
             .name("otlp".to_owned())
             .spawn(move || {
                 privileges::enter(Role::Talk);
+                // Files that it can't read without capabilities it can't read later either.
+                let client = match Client::new(&settings) {
+                    Ok(client) => client,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                let work = Work::new(settings, client, source, metrics, state, also_told);
                 runtime.block_on(work.run());
                 // Nobody waits for a name that is still looked up.
                 runtime.shutdown_background();
             })
             .context("cannot start the thread of OTLP")?;
+        is_ready.recv().context("the thread of OTLP has ended")??;
         Ok(Self {
             told,
             thread: Some(thread),

@@ -1,6 +1,7 @@
 //! One request and its answer, over HTTP/1.1.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use hyper::header::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
-use super::answer::{Answer, judge};
+use super::answer::{Answer, PROTOBUF, Said, judge, words};
 #[cfg(feature = "tls")]
 use super::tls::Connector;
 use super::{Settings, Target};
@@ -29,7 +31,6 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// Most bytes of a file of headers.
 const HEADERS_BYTES: u64 = 64 << 10;
 
-const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const USER: HeaderValue =
     HeaderValue::from_static(concat!("notify-trace/", env!("CARGO_PKG_VERSION")));
 
@@ -46,7 +47,20 @@ pub(super) struct Client {
     headers_file: Option<PathBuf>,
     #[cfg(feature = "tls")]
     tls: Option<Connector>,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
+}
+
+/// A connection, and what moves it.
+struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It does not wait for a receiver that does not read.
+        self.task.abort();
+    }
 }
 
 impl Client {
@@ -80,8 +94,10 @@ impl Client {
             Err(_) => format!("it has not answered for {:?}", self.timeout),
         };
         self.connection = None;
-        let why = escape::escape_field(why.as_bytes()).to_string();
-        Answer::Later { after: None, why }
+        Answer::Later {
+            after: None,
+            why: words(&why),
+        }
     }
 
     async fn attempt(&mut self, path: &str, message: Vec<u8>) -> Result<Answer> {
@@ -90,15 +106,16 @@ impl Client {
         let second = self.request(path, body, encoding)?;
         // Whoever was idle may have been hung up on, and learns it only now.
         if let Some(connection) = &mut self.connection
-            && connection.ready().await.is_ok()
-            && let Ok(response) = connection.send_request(first).await
+            && connection.requests.ready().await.is_ok()
+            && let Ok(response) = connection.requests.send_request(first).await
         {
             return answer(response).await;
         }
         self.connection = None;
         let connection = self.connect().await?;
         let connection = self.connection.insert(connection);
-        let response = connection.send_request(second).await.context("no answer")?;
+        let response = connection.requests.send_request(second).await;
+        let response = response.context("no answer")?;
         answer(response).await
     }
 
@@ -125,25 +142,31 @@ impl Client {
         Ok(request.body(Full::new(body))?)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+    async fn connect(&self) -> Result<Connection> {
         let Target { host, port, .. } = &self.target;
-        let addresses = tokio::net::lookup_host((host.as_str(), *port))
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
             .await
-            .with_context(|| format!("no address of {host} is known"))?;
+            .with_context(|| format!("no address of {host} is known"))?
+            .collect();
         let mut last = anyhow!("no address of {host} is known");
+        // None of them may use up the time of all.
+        let patience = self.timeout.div_f64(addresses.len().max(1) as f64);
         for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
+            let attempt = TcpStream::connect(address);
+            let error = match tokio::time::timeout(patience, attempt).await {
+                Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
                     return self.greet(stream).await;
                 }
-                Err(error) => last = denied(error).context(format!("connect to {address}")),
-            }
+                Ok(Err(error)) => denied(error),
+                Err(_) => anyhow!("it does not answer"),
+            };
+            last = error.context(format!("connect to {address}"));
         }
         Err(last)
     }
 
-    async fn greet(&self, stream: TcpStream) -> Result<SendRequest<Full<Bytes>>> {
+    async fn greet(&self, stream: TcpStream) -> Result<Connection> {
         #[cfg(feature = "tls")]
         let stream: Box<dyn Stream> = match &self.tls {
             Some(tls) => Box::new(tls.connect(stream).await?),
@@ -151,12 +174,12 @@ impl Client {
         };
         #[cfg(not(feature = "tls"))]
         let stream: Box<dyn Stream> = Box::new(stream);
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(async move {
+        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let task = tokio::spawn(async move {
             // Whoever has sent a request is told of it.
             let _ = connection.await;
         });
-        Ok(sender)
+        Ok(Connection { requests, task })
     }
 }
 
@@ -187,15 +210,17 @@ fn encode(message: Vec<u8>, compression: Compression) -> Result<(Bytes, Option<H
 
 async fn answer(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer> {
     let (head, body) = response.into_parts();
-    let after = head.headers.get(RETRY_AFTER);
-    let after = after.and_then(|value| value.to_str().ok());
-    // One that is too long says nothing that is needed.
+    let header = |name| head.headers.get(name)?.to_str().ok();
     let body = match Limited::new(body, ANSWER_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) if head.status.is_success() => Bytes::new(),
         Err(error) => return Err(anyhow!("the answer can't be read: {error}")),
     };
-    Ok(judge(head.status.as_u16(), after, &body))
+    Ok(judge(&Said {
+        status: head.status.as_u16(),
+        retry_after: header(RETRY_AFTER),
+        kind: header(CONTENT_TYPE),
+        body: &body,
+    }))
 }
 
 /// The headers that a file has, a line each: `Name: value`.

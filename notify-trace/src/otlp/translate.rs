@@ -42,7 +42,9 @@ pub(super) struct Translator {
     correlator: Correlator,
     spans: Spans,
     /// How many events of it were translated.
-    pub(super) translated: u64,
+    translated: u64,
+    /// The correlator has seen it from its beginning.
+    is_whole: bool,
 }
 
 impl Translator {
@@ -55,6 +57,7 @@ impl Translator {
             correlator,
             spans: Spans::new(session),
             translated: 0,
+            is_whole: true,
         }
     }
 
@@ -66,11 +69,13 @@ impl Translator {
                 self.correlator.event(&event, &mut |_| {});
             }
         }
+        self.is_whole = page.first == 0 && page.events > 0;
         self.translated = page.first + page.events;
     }
 
     /// What becomes of each event of a page.
     pub(super) fn page(&mut self, page: &Page) -> VecDeque<Item> {
+        self.is_whole &= page.first == self.translated;
         self.translated = page.first;
         let lines = page.lines.split_inclusive(|byte| *byte == b'\n');
         lines.map(|line| self.line(line)).collect()
@@ -94,34 +99,24 @@ impl Translator {
             kinds,
             correlator,
             spans,
-            ..
+            translated: _,
+            is_whole,
         } = self;
-        correlator.event(&event, &mut |outcome| {
-            add(outcome, *kinds, spans, &mut item);
-        });
+        let mut add = |outcome| add(outcome, *kinds, *is_whole, spans, &mut item);
+        correlator.event(&event, &mut add);
+        if matches!(event, Event::Summary(_)) {
+            // No event will come any more: what follows of that.
+            correlator.finish(&mut add);
+        }
         item
-    }
-
-    /// No event will come any more: what follows of that.
-    pub(super) fn finish(&mut self) -> Option<Item> {
-        let mut item = Item {
-            taken: self.translated,
-            ..Item::default()
-        };
-        let Self {
-            kinds,
-            correlator,
-            spans,
-            ..
-        } = self;
-        correlator.finish(&mut |outcome| add(outcome, *kinds, spans, &mut item));
-        (!item.logs.is_empty() || !item.spans.is_empty()).then_some(item)
     }
 }
 
-fn add(outcome: Outcome, kinds: Kinds, spans: &mut Spans, item: &mut Item) {
+fn add(outcome: Outcome, kinds: Kinds, is_whole: bool, spans: &mut Spans, item: &mut Item) {
     match outcome {
-        Outcome::Verdict(verdict) if kinds.logs => item.logs.push(log::of_verdict(&verdict)),
+        Outcome::Verdict(verdict) if kinds.logs => {
+            item.logs.push(log::of_verdict(&verdict, is_whole));
+        }
         Outcome::Measure(measure) if kinds.spans => item.spans.extend(spans.measured(&measure)),
         // Repetitions are counted by the metrics.
         _ => {}

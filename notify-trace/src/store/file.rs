@@ -236,6 +236,19 @@ impl RecordingFile {
         }
     }
 
+    /// What SQLite keeps beside the file: those that are ours.
+    pub(super) fn companions(&self) -> Vec<(PathBuf, (u64, u64))> {
+        ["-wal", "-shm"]
+            .into_iter()
+            .filter_map(|end| {
+                let mut path = self.path.clone().into_os_string();
+                path.push(end);
+                let about = std::fs::metadata(&path).ok()?;
+                Some((path.into(), (about.dev(), about.ino())))
+            })
+            .collect()
+    }
+
     /// So many events were stored before, in another file.
     pub(super) const fn stores_from(&mut self, stored: u64) {
         self.stored = stored;
@@ -293,8 +306,9 @@ impl RecordingFile {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let doomed: Vec<(i64, i64, i64)> = transaction
             .prepare_cached(
-                "SELECT id, session, events FROM block WHERE last_us < ?1 AND id <> ?2 \
-                 ORDER BY id LIMIT ?3",
+                // Always the first ones: where the clock was set back, what came before is older still.
+                "SELECT id, session, events FROM block WHERE id <= (SELECT max(id) FROM block \
+                 WHERE last_us < ?1 AND id <> ?2) AND id <> ?2 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![before_us, open, most], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))

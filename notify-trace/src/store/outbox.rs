@@ -61,6 +61,10 @@ pub struct Page {
     pub lines: Vec<u8>,
     /// How many they are.
     pub events: u64,
+    /// Events before the first that were deleted before they were taken.
+    pub skipped: u64,
+    /// Events that come next and can't be read; only if there are none else.
+    pub damaged: u64,
 }
 
 /// How it stands.
@@ -94,7 +98,6 @@ struct Stand {
     stored: u64,
     deleted: u64,
     taken: u64,
-    is_complete: bool,
     boot_id: Option<String>,
     began_ns: i64,
 }
@@ -286,6 +289,7 @@ impl Outbox {
             let mut page = Page {
                 session,
                 first: from.max(near.before),
+                skipped: near.before.saturating_sub(from),
                 ..Page::default()
             };
             let mut at = near.block;
@@ -302,8 +306,17 @@ impl Outbox {
                 let next = page.first + page.events;
                 let behind = before + block.events;
                 if next < behind {
-                    let skipped = next - before;
-                    add(&mut page, &block.lines(&look)?, skipped, bytes);
+                    match block.lines(&look) {
+                        Ok(lines) => add(&mut page, &lines, next - before, bytes),
+                        // What comes before it goes first.
+                        Err(error) if is_damage(&error) => {
+                            if page.events == 0 {
+                                page.damaged = behind - next;
+                            }
+                            break;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 (at, before) = (block.id + 1, behind);
             }
@@ -328,18 +341,6 @@ impl Outbox {
                 path: self.path.clone(),
             }),
         }
-    }
-
-    /// Whether no event of a session can come any more after so many: it has its summary, or another one
-    /// has begun.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    pub fn is_over(&mut self, session: i64, events: u64) -> Result<bool, StoreError> {
-        let stands = self.stands()?;
-        let is_last = stands.last().is_some_and(|it| it.session == session);
-        let stand = stands.iter().find(|it| it.session == session);
-        Ok(stand.is_none_or(|it| it.stored <= events && (it.is_complete || !is_last)))
     }
 
     /// So many events of a session were taken: they are not given again, not even after a restart.
@@ -368,8 +369,7 @@ impl Outbox {
         let mut stands: Vec<Stand> = self.tried("read the sessions", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, stored, deleted, coalesce(taken, 0), is_complete, boot_id, began_ns \
-                     FROM session LEFT JOIN outbox ON outbox.session = session.id ORDER BY id",
+                    "SELECT id, stored, deleted, coalesce(taken, 0), boot_id, began_ns FROM session LEFT JOIN outbox ON outbox.session = session.id ORDER BY id",
                 )?
                 .query_map([], |row| {
                     Ok(Stand {
@@ -377,9 +377,8 @@ impl Outbox {
                         stored: number(row, 1)?,
                         deleted: number(row, 2)?,
                         taken: number(row, 3)?,
-                        is_complete: row.get(4)?,
-                        boot_id: row.get(5)?,
-                        began_ns: row.get(6)?,
+                        boot_id: row.get(4)?,
+                        began_ns: row.get(5)?,
                     })
                 })?
                 .collect()
@@ -435,6 +434,12 @@ fn block(look: &Connection, session: i64, from: i64) -> rusqlite::Result<Option<
         })
     })
     .optional()
+}
+
+/// Whether this block can't be read, but others may.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::ToSqlConversionFailure(_))
+        || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
 fn exists(look: &Connection, block: i64) -> rusqlite::Result<bool> {

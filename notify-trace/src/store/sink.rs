@@ -76,11 +76,16 @@ impl Watch {
     }
 }
 
+/// How many events were stored, and the file.
+type Written = Result<(u64, Option<RecordingFile>), StoreError>;
+
 /// Records.
 #[derive(Debug)]
 pub struct Store {
     queue: Arc<Queue>,
-    writer: Option<JoinHandle<Result<u64, StoreError>>>,
+    writer: Option<JoinHandle<Written>>,
+    /// When all is stored: others of this process may read on.
+    _file: Option<RecordingFile>,
     line: Vec<u8>,
     projector: Projector,
     rows: Rows,
@@ -106,6 +111,7 @@ impl Store {
             file,
             begun: None,
             stored: 0,
+            companions: Vec::new(),
         };
         let writer = std::thread::Builder::new()
             .name("recording".to_owned())
@@ -117,6 +123,7 @@ impl Store {
         Ok(Self {
             queue,
             writer: Some(writer),
+            _file: None,
             line: Vec::new(),
             projector: Projector::default(),
             rows: Rows::default(),
@@ -214,8 +221,9 @@ impl Sink for Store {
         self.queue.close();
         match self.writer.take().map(JoinHandle::join) {
             None => Ok(()),
-            Some(Ok(Ok(stored))) => {
+            Some(Ok(Ok((stored, file)))) => {
                 self.stored = stored;
+                self._file = file;
                 Ok(())
             }
             Some(Ok(Err(error))) => Err(io::Error::other(error)),

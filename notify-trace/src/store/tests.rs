@@ -318,3 +318,32 @@ fn rows_of_deleted_events_go_and_those_that_stay_have_their_flows() {
     assert_eq!((derived.sessions, derived.left), (0, 1));
     assert_eq!(number("SELECT count(*) FROM notification"), rows);
 }
+
+#[test]
+fn what_is_old_goes_from_the_beginning_even_if_the_clock_was_ahead_then() {
+    let folder = Folder::new("ahead");
+    let limits = Limits {
+        age: Some(Duration::from_secs(10)),
+        ..Limits::default()
+    };
+    let mut file =
+        RecordingFile::open(&folder.file(), Durability::Normal, limits).expect("a recording");
+    let at = |us: i64| Chunk {
+        first_us: us,
+        last_us: us,
+        ..chunk(us == 5_000_000_000, 300)
+    };
+    // Each is more than a block; the first ones are of a future that did not come.
+    for us in [5_000_000_000, 1_000_000, 2_000_000, 30_000_000] {
+        file.store(&at(us)).expect("a disk");
+    }
+    file.prune(31_000_000).expect("a disk");
+    let reader = Reader::open(&folder.file()).expect("a recording");
+    let session = &reader.sessions().expect("readable")[0];
+    let left: Vec<String> = std::io::BufRead::lines(reader.lines(session))
+        .map(|line| line.expect("readable"))
+        .collect();
+    assert!(session.deleted >= 600, "{}", session.deleted);
+    // The session's own line, and what is left, none of it missing in between.
+    assert_eq!(left.len() as u64, 1 + session.stored - session.deleted);
+}

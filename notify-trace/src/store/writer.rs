@@ -1,5 +1,6 @@
 //! The thread that stores: takes chunks from the queue, tries again when the disk doesn't take them.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,11 +48,14 @@ pub(super) struct Writer {
     pub(super) begun: Option<Begun>,
     /// Events that are stored, in this file and in those before.
     pub(super) stored: u64,
+    /// What SQLite keeps beside the file.
+    pub(super) companions: Vec<(PathBuf, (u64, u64))>,
 }
 
 impl Writer {
-    /// Until the queue is closed and all is stored. How many events were.
-    pub(super) fn run(mut self) -> Result<u64, StoreError> {
+    /// Until the queue is closed and all is stored. How many events were, and the file: as long as this
+    /// process has another connection to it, it must not be closed, for the locks of both would go.
+    pub(super) fn run(mut self) -> Result<(u64, Option<RecordingFile>), StoreError> {
         let queue = Arc::clone(&self.queue);
         // Whatever ends it, a panic too: nobody is to believe that events are stored.
         let _end = End(&queue);
@@ -81,7 +85,10 @@ impl Writer {
                     pruned = Instant::now();
                     self.tend();
                 }
-                Work::Nothing => return Ok(self.stored),
+                Work::Nothing => {
+                    let file = self.file.filter(|_| self.options.is_outbox);
+                    return Ok((self.stored, file));
+                }
             }
         }
     }
@@ -156,6 +163,14 @@ impl Writer {
                 escape::path(&self.path)
             );
             self.file = None;
+            // A new file must not take what is left of the old one for its own.
+            for (path, identity) in self.companions.drain(..) {
+                let is_ours = std::fs::metadata(&path)
+                    .is_ok_and(|about| (about.dev(), about.ino()) == identity);
+                if is_ours {
+                    let _ = std::fs::remove_file(&path);
+                }
+            }
             // Rows that come must not refer to those that are gone.
             self.queue.forget(self.stored);
         }
@@ -171,6 +186,9 @@ impl Writer {
             }
         };
         self.stored = file.store(chunk)?;
+        if self.companions.is_empty() {
+            self.companions = file.companions();
+        }
         Ok(())
     }
 }

@@ -156,3 +156,28 @@ fn a_removed_file_is_noticed() {
     std::fs::remove_file(folder.file()).expect("it was there");
     assert!(outbox.is_gone());
 }
+
+#[test]
+fn a_damaged_block_is_stepped_over_and_counted() {
+    let folder = Folder::new("outbox-damaged");
+    record(&folder.file(), 0..3_000);
+    let connection = Connection::open(folder.file()).expect("a recording");
+    let damaged: u64 = connection
+        .query_row(
+            "UPDATE block SET data = x'0102' WHERE id = 2 RETURNING events",
+            [],
+            |row| number(row, 0),
+        )
+        .expect("a second block");
+    let mut outbox = Outbox::open(&folder.file()).expect("an outbox");
+    let (mut all, mut lost) = (Vec::new(), 0);
+    while let Some(page) = outbox.next(300_000).expect("readable") {
+        all.extend(numbers(&page));
+        lost += page.damaged;
+        assert!(page.damaged == 0 || page.events == 0);
+        let taken = page.first + page.events + page.damaged;
+        outbox.take(page.session, taken).expect("writable");
+    }
+    assert_eq!((lost, all.len() as u64), (damaged, 3_000 - damaged));
+    assert!(all.is_sorted() && all.last() == Some(&2_999));
+}
