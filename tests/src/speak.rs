@@ -169,6 +169,8 @@ pub fn from_many(prefix: &str, units: u32, cgroups: u32, path: &str, text: &str)
             socket::send_to(socket.as_fd(), text.as_bytes(), path.as_bytes(), 0)
                 .with_context(|| format!("could not send to {path}"))?;
             socket::receive(socket.as_fd(), &mut buffer, 0).context("nothing came")?;
+            // What is tried is how many there are, not how fast they come.
+            thread::sleep(Duration::from_micros(500));
         }
         last.push(folder);
     }

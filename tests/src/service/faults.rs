@@ -26,6 +26,9 @@ const CGROUPS_OF_EACH: u32 = 10;
 /// Where they do.
 const MANY_SOCKET: &str = "/run/nt-many.sock";
 
+/// Where that is recorded: other tests read the other one from its beginning.
+const MANY_RECORDING: &str = "/var/lib/notify-trace/many.ntrec";
+
 /// Restarts with the settings of all tests.
 pub(super) fn restart() -> Result<()> {
     configure("")?;
@@ -289,7 +292,10 @@ pub(super) fn many_units() -> Result<String> {
     ensure!(Command::new("mount").args(words).status()?.success());
     configure_with(
         "cpu_percent = 0",
-        &format!("[capture]\nsocket = [\"{MANY_SOCKET}\"]\n"),
+        &format!(
+            "[capture]\nsocket = [\"{MANY_SOCKET}\"]\nring_size = \"8M\"\n\
+             [record]\nfile = \"{MANY_RECORDING}\"\n"
+        ),
     )?;
     systemctl(&["restart", UNIT])?;
     let memory_before = metric("process_resident_memory_bytes")?;
@@ -321,6 +327,9 @@ pub(super) fn many_units() -> Result<String> {
     ensure!(size < 2_000_000, "{size} bytes of metrics");
     ensure!(lost == 0.0, "{lost} lost");
     restart()?;
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{MANY_RECORDING}{end}"));
+    }
     Ok(format!(
         "{UNITS} units with {CGROUPS_OF_EACH} cgroups each in {:.0} s: {so_far} counted, {units} units of their \
          own, {others} notifications of others, {:.0} MiB before and {resident_mib:.0} after, {size} bytes of \
