@@ -108,7 +108,9 @@ pub fn run(args: &AgentArgs) -> Result<Exit> {
 fn counting(agent: Agent, config: &Config) -> Result<Agent> {
     let listen = Listen::of(&config.metrics.listen, config.metrics.public)?;
     #[cfg(feature = "otlp")]
-    let is_sending = sending_settings(config)?.is_some();
+    let settings = sending_settings(config)?;
+    #[cfg(feature = "otlp")]
+    let is_sending = settings.is_some();
     #[cfg(not(feature = "otlp"))]
     let is_sending = false;
     if listen.is_none() && !is_sending {
@@ -122,7 +124,10 @@ fn counting(agent: Agent, config: &Config) -> Result<Agent> {
         None => None,
     };
     #[cfg(feature = "otlp")]
-    let agent = sending_to(agent, config, &metrics, sending)?;
+    let agent = match settings.zip(sending) {
+        Some((settings, state)) => sending_to(agent, config, settings, &metrics, state)?,
+        None => agent,
+    };
     Ok(agent.counting(Counted::new(metrics, server)))
 }
 
@@ -131,12 +136,10 @@ fn counting(agent: Agent, config: &Config) -> Result<Agent> {
 fn sending_to(
     agent: Agent,
     config: &Config,
+    settings: otlp::Settings,
     metrics: &Metrics,
-    state: Option<SendingState>,
+    state: SendingState,
 ) -> Result<Agent> {
-    let (Some(settings), Some(state)) = (sending_settings(config)?, state) else {
-        return Ok(agent);
-    };
     let source = agent.store().map(|store| Source {
         path: config.record.file.clone(),
         watch: store.watch(),

@@ -6,8 +6,9 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use super::value::Attributes;
 use crate::correlate::outcome::{Moment, Subject, Verdict};
 use crate::event::{
-    Attribution, ConnectFailed, Container, Delivery, DeliveryState, Event, Loss, Notification,
-    Process, Receiver, ReceiverClosed, SendResult, Summary, Timing, Update, ViewChange,
+    Attribution, ConnectFailed, Container, Delivery, DeliveryState, Errno, Event, Loss, Losses,
+    Notification, Process, Receiver, ReceiverClosed, SendResult, Summary, Timing, Update,
+    ViewChange,
 };
 use crate::who;
 use crate::words::serde_word;
@@ -163,15 +164,10 @@ fn fate(
 ) {
     all.text("notify.state", serde_word(&delivery.state));
     if let Some(SendResult::Failed(error)) = result {
-        all.number("notify.errno", error.errno);
-        all.maybe_text("error.type", error.name.clone());
+        failure(all, error);
     }
-    if let Some(receiver) = receiver {
-        all.number("notify.receiver.inode", receiver.inode);
-        if let Some(address) = &receiver.address {
-            all.address("notify.receiver.address", address);
-        }
-        all.maybe_number("notify.receiver.queue_length", receiver.queue_length);
+    if let Some(it) = receiver {
+        socket(all, it);
     }
     if let Some(reader) = &delivery.reader {
         all.number("notify.reader.pid", reader.pid);
@@ -184,6 +180,24 @@ fn fate(
     );
     all.maybe_number("notify.delivery_ns", timing.delivery_ns());
     all.maybe_number("notify.blocked_ns", timing.blocked_ns());
+}
+
+fn failure(all: &mut Attributes, error: &Errno) {
+    all.number("notify.errno", error.errno);
+    all.maybe_text("error.type", error.name.clone());
+}
+
+fn socket(all: &mut Attributes, it: &Receiver) {
+    let Receiver {
+        inode,
+        address,
+        queue_length,
+    } = it;
+    all.number("notify.receiver.inode", *inode);
+    if let Some(address) = address {
+        all.address("notify.receiver.address", address);
+    }
+    all.maybe_number("notify.receiver.queue_length", *queue_length);
 }
 
 fn connect_failed(it: &ConnectFailed) -> LogRecord {
@@ -201,8 +215,7 @@ fn connect_failed(it: &ConnectFailed) -> LogRecord {
     all.text("notify.class", class);
     all.address("notify.socket", address);
     all.maybe_number("notify.sender.socket_inode", *socket_inode);
-    all.number("notify.errno", error.errno);
-    all.maybe_text("error.type", error.name.clone());
+    failure(&mut all, error);
     process(&mut all, sender);
     let name = "systemd.notify.connect_failed";
     record(name, *time, SeverityNumber::Warn, all)
@@ -219,11 +232,7 @@ fn receiver_closed(it: &ReceiverClosed) -> LogRecord {
     let mut all = Attributes::default();
     all.number("notify.monotonic_ns", *monotonic_ns);
     all.text("notify.class", class);
-    all.number("notify.receiver.inode", receiver.inode);
-    if let Some(address) = &receiver.address {
-        all.address("notify.receiver.address", address);
-    }
-    all.maybe_number("notify.receiver.queue_length", receiver.queue_length);
+    socket(&mut all, receiver);
     process(&mut all, closer);
     let name = "systemd.notify.receiver_closed";
     record(name, *time, SeverityNumber::Info, all)
@@ -241,7 +250,7 @@ fn loss(it: &Loss) -> LogRecord {
     record("notify_trace.loss", it.time, SeverityNumber::Error, all)
 }
 
-fn losses(all: &mut Attributes, losses: &crate::event::Losses) {
+fn losses(all: &mut Attributes, losses: &Losses) {
     for (cause, count) in losses.by_cause() {
         if count > 0 {
             all.number(&format!("notify_trace.lost.{cause}"), count);

@@ -148,7 +148,7 @@ pub struct Source {
 /// What the agent tells the thread that sends.
 #[derive(Debug, Default)]
 struct Told {
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<Arc<Session>>>,
     has_ended: Notify,
 }
 
@@ -208,7 +208,7 @@ impl Exporter {
     /// Everything is attached: of this session numbers are from now on.
     pub fn begin(&self, session: &Session) {
         let told = self.told.session.lock();
-        *told.unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
+        *told.unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(session.clone()));
     }
 
     /// Sends what is left for a short while; the rest stays in the recording.
@@ -227,7 +227,7 @@ impl Drop for Exporter {
 }
 
 impl Told {
-    fn session(&self) -> Option<Session> {
+    fn session(&self) -> Option<Arc<Session>> {
         let told = self.session.lock();
         told.unwrap_or_else(PoisonError::into_inner).clone()
     }

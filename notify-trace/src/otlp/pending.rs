@@ -152,7 +152,7 @@ impl Pending {
             },
         };
         let ours = told.session();
-        let backlog = outbox.backlog(ours.as_ref())?;
+        let backlog = outbox.backlog(ours.as_deref())?;
         // What was stored in a file that is gone, and not taken before, is lost.
         let removed = self.source.watch.condition().removed;
         if removed > self.removed {

@@ -104,6 +104,12 @@ impl Receiver {
     }
 }
 
+/// Where nobody listens any more.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
 fn number(record: &LogRecord) -> u64 {
     let found = record.attributes.iter().find(|it| it.key == "notify.id");
     let value = found.and_then(|it| it.value.as_ref()?.value.as_ref());
@@ -290,11 +296,7 @@ fn who_takes_nothing_at_all_gets_nothing_dropped() {
 
 #[test]
 fn what_expires_in_an_outage_is_counted_and_the_rest_arrives() {
-    // Whoever listened is gone.
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address")
-    };
+    let address = nobody();
     let mut sender = Sender::new("otlp-outage", address);
     sender.send(0..3_000);
     sender.until("trouble", |state| state.waiting_events == 3_000);
@@ -339,10 +341,7 @@ fn what_was_in_a_removed_recording_is_counted() {
 
 #[test]
 fn what_waited_in_a_removed_recording_is_lost_and_counted() {
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address")
-    };
+    let address = nobody();
     // What an earlier run left waits, too.
     let mut earlier = Sender::new("otlp-removed-waiting", address);
     earlier.send(0..30);

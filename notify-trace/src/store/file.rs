@@ -1,6 +1,6 @@
 //! The file of a recording: opened or made, written in transactions, kept within its limits.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,31 @@ pub(super) struct Begun {
     pub(super) began_ns: i64,
     /// The event, a line of JSON.
     pub(super) event: String,
+}
+
+/// Which file that is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+        }
+    }
+
+    /// Whether that name is nobody's now, or another file's.
+    pub(super) fn is_gone(self, path: &Path) -> bool {
+        match std::fs::metadata(path) {
+            Ok(named) => Self::of(&named) != self,
+            // Anything else says nothing of the file.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
 }
 
 /// A recording that is written.
@@ -227,24 +252,19 @@ impl RecordingFile {
 
     /// Whether somebody has removed the file, or put another in its place: what is written has no name.
     pub(super) fn is_gone(&self) -> bool {
-        let identity = |about: std::fs::Metadata| (about.dev(), about.ino());
-        let ours = self.lock.metadata().map(identity);
-        match std::fs::metadata(&self.path).map(identity) {
-            Ok(named) => ours.is_ok_and(|ours| ours != named),
-            // Anything else says nothing of the file.
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
+        let ours = self.lock.metadata();
+        ours.is_ok_and(|ours| Identity::of(&ours).is_gone(&self.path))
     }
 
     /// What SQLite keeps beside the file: those that are ours.
-    pub(super) fn companions(&self) -> Vec<(PathBuf, (u64, u64))> {
+    pub(super) fn companions(&self) -> Vec<(PathBuf, Identity)> {
         ["-wal", "-shm"]
             .into_iter()
             .filter_map(|end| {
                 let mut path = self.path.clone().into_os_string();
                 path.push(end);
                 let about = std::fs::metadata(&path).ok()?;
-                Some((path.into(), (about.dev(), about.ino())))
+                Some((path.into(), Identity::of(&about)))
             })
             .collect()
     }

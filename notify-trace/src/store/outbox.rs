@@ -4,8 +4,6 @@
 //! deletes before it was taken is counted.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBe
 
 use super::block::decompressed;
 use super::error::StoreError;
-use super::file::is_empty;
+use super::file::{Identity, is_empty};
 use super::signed;
 use crate::event::{Event, Session};
 
@@ -112,7 +110,7 @@ impl Stand {
 #[derive(Debug)]
 pub struct Outbox {
     path: PathBuf,
-    file: (u64, u64),
+    file: Identity,
     connection: Connection,
     /// Positions that could not be written yet.
     unwritten: HashMap<i64, u64>,
@@ -126,10 +124,6 @@ struct Near {
     session: i64,
     block: i64,
     before: u64,
-}
-
-fn identity(about: &Metadata) -> (u64, u64) {
-    (about.dev(), about.ino())
 }
 
 impl Outbox {
@@ -161,7 +155,7 @@ impl Outbox {
         }
         Ok(Self {
             path: path.to_owned(),
-            file: identity(&about),
+            file: Identity::of(&about),
             connection,
             unwritten: HashMap::new(),
             near: None,
@@ -171,10 +165,7 @@ impl Outbox {
     /// Whether somebody has removed the file, or put another in its place.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        match std::fs::metadata(&self.path) {
-            Ok(about) => identity(&about) != self.file,
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        }
+        self.file.is_gone(&self.path)
     }
 
     /// How much waits, of a session and of all. What expired is told once.

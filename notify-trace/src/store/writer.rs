@@ -1,6 +1,5 @@
 //! The thread that stores: takes chunks from the queue, tries again when the disk doesn't take them.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::error::StoreError;
-use super::file::{Begun, RecordingFile};
+use super::file::{Begun, Identity, RecordingFile};
 use super::queue::{Chunk, Queue, Work};
 use super::sink::Options;
 use crate::escape;
@@ -49,7 +48,7 @@ pub(super) struct Writer {
     /// Events that are stored, in this file and in those before.
     pub(super) stored: u64,
     /// What SQLite keeps beside the file.
-    pub(super) companions: Vec<(PathBuf, (u64, u64))>,
+    pub(super) companions: Vec<(PathBuf, Identity)>,
 }
 
 impl Writer {
@@ -165,9 +164,7 @@ impl Writer {
             self.file = None;
             // A new file must not take what is left of the old one for its own.
             for (path, identity) in self.companions.drain(..) {
-                let is_ours = std::fs::metadata(&path)
-                    .is_ok_and(|about| (about.dev(), about.ino()) == identity);
-                if is_ours {
+                if !identity.is_gone(&path) {
                     let _ = std::fs::remove_file(&path);
                 }
             }
