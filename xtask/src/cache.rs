@@ -57,6 +57,22 @@ impl Cache {
         Ok(file)
     }
 
+    /// Makes a thing that isn't there yet: once, however many runs want it at the same time.
+    pub fn ensure(
+        &self,
+        is_there: impl Fn() -> bool,
+        make: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if is_there() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        if is_there() {
+            return Ok(());
+        }
+        make()
+    }
+
     /// A fresh folder, on the same file system as the cache, in which a thing is made.
     ///
     /// It is removed when dropped; [`Draft::publish`] moves it to its final place.

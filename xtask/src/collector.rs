@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cache::Cache,
@@ -36,14 +36,9 @@ const MAIN: &str = include_str!("collector/main.go");
 pub fn provide(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.path("tools").join(format!("{NAME}-{SUITE}"));
     let program = folder.join(NAME);
-    if is_of(&folder, MAIN) {
-        return Ok(program);
-    }
-    let _lock = cache.lock()?;
-    if is_of(&folder, MAIN) {
-        return Ok(program);
-    }
-    build(cache, &folder).context("could not build the OpenTelemetry Collector")?;
+    cache
+        .ensure(|| is_of(&folder, MAIN), || build(cache, &folder))
+        .context("could not build the OpenTelemetry Collector")?;
     Ok(program)
 }
 
@@ -59,11 +54,7 @@ fn build(cache: &Cache, folder: &Path) -> Result<()> {
     let tree = draft.path().join("tree");
     let version = command::step("fetching the OpenTelemetry Collector's sources", || {
         archive.update(SUITE)?;
-        let stanza = archive
-            .packages(SUITE, SOURCES)?
-            .into_iter()
-            .find(|stanza| stanza.package == SOURCES)
-            .ok_or_else(|| anyhow!("{SUITE} has no {SOURCES}"))?;
+        let stanza = archive.package(SUITE, SOURCES)?;
         archive.unpack_with_dependencies(SUITE, &[SOURCES, GO], is_of_go, draft.path(), &tree)?;
         Ok(stanza.version)
     })?;

@@ -101,6 +101,14 @@ impl Archive {
         Ok(Stanza::parse_all(&text))
     }
 
+    /// The package of `suite` of that very name.
+    pub fn package(&self, suite: Suite, name: &str) -> Result<Stanza> {
+        self.packages(suite, name)?
+            .into_iter()
+            .find(|stanza| stanza.package == name)
+            .ok_or_else(|| anyhow!("{suite} has no {name}"))
+    }
+
     /// Downloads one version of a package into `folder`; apt checks its digest.
     fn download(&self, suite: Suite, stanza: &Stanza, folder: &Path) -> Result<()> {
         let package = format!("{}={}", stanza.package, stanza.version);

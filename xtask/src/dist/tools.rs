@@ -21,13 +21,11 @@ pub fn provide(cache: &Cache) -> Result<PathBuf> {
         .collect();
     let folder = names.join("-");
     let bin = cache.tool_bin(&folder);
-    if has_all(&bin) {
-        return Ok(bin);
-    }
-    let _lock = cache.lock()?;
-    if has_all(&bin) {
-        return Ok(bin);
-    }
+    cache.ensure(|| has_all(&bin), || build(cache, &folder))?;
+    Ok(bin)
+}
+
+fn build(cache: &Cache, folder: &str) -> Result<()> {
     let draft = cache.draft()?;
     for (name, version) in TOOLS {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -42,8 +40,7 @@ pub fn provide(cache: &Cache) -> Result<PathBuf> {
     }
     draft
         .publish("tool", &cache.path("tools").join(folder))
-        .context("could not keep the programs that make packages")?;
-    Ok(bin)
+        .context("could not keep the programs that make packages")
 }
 
 fn has_all(folder: &Path) -> bool {

@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::checks::kept_recording;
 use crate::{
@@ -39,25 +39,18 @@ pub fn check(ready: &Ready) -> Result<String> {
 fn programs(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.path("tools").join(format!("{PACKAGE}-{SUITE}"));
     let bin = folder.join("usr/bin");
-    if bin.join("prometheus").is_file() {
-        return Ok(bin);
-    }
-    let _lock = cache.lock()?;
-    if bin.join("prometheus").is_file() {
-        return Ok(bin);
-    }
-    command::step("fetching Prometheus", || {
+    let fetch = || {
         let archive = Archive::of_this_system(cache)?;
         archive.update(SUITE)?;
-        let stanza = archive
-            .packages(SUITE, PACKAGE)?
-            .into_iter()
-            .find(|stanza| stanza.package == PACKAGE)
-            .ok_or_else(|| anyhow!("{SUITE} has no {PACKAGE}"))?;
+        let stanza = archive.package(SUITE, PACKAGE)?;
         let draft = cache.draft()?;
         let unpacked = draft.path().join("unpacked");
         archive.unpack(SUITE, &stanza, draft.path(), &unpacked)?;
         draft.publish("unpacked", &folder)
-    })?;
+    };
+    cache.ensure(
+        || bin.join("prometheus").is_file(),
+        || command::step("fetching Prometheus", fetch),
+    )?;
     Ok(bin)
 }

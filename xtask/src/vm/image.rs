@@ -109,14 +109,8 @@ pub const FORKY: Recipe = Recipe {
 /// The image of a recipe, made now when the cache doesn't have it.
 pub fn get(cache: &Cache, recipe: &Recipe) -> Result<PathBuf> {
     let path = cache.path("images").join(file_name(recipe));
-    if path.exists() {
-        return Ok(path);
-    }
-    let _lock = cache.lock()?;
-    if path.exists() {
-        return Ok(path);
-    }
-    make(cache, recipe, &path)
+    cache
+        .ensure(|| path.exists(), || make(cache, recipe, &path))
         .with_context(|| format!("could not make the image of {}", recipe.suite))?;
     Ok(path)
 }
