@@ -1,8 +1,10 @@
 //! The agent as the service that packages install: what it promises, tried in a guest with systemd.
-//! `disk` and `faults` break what it needs, `sending` what it sends to.
+//! `disk` and `faults` break what it needs, `sending` what it
+//! sends to; `hostile` says what would do harm.
 
 mod disk;
 mod faults;
+mod hostile;
 mod package;
 mod sending;
 mod soak;
@@ -76,7 +78,7 @@ const TESTS: [Test; 25] = [
     ("what_overflows_the_rings_is_counted", faults::overflow),
     ("units_without_end_are_bounded", faults::many_units),
     ("a_flood_is_shed_and_others_are_not", faults::flood),
-    ("hostile_payloads_stay_payloads", faults::hostile),
+    ("hostile_payloads_stay_payloads", hostile::hostile),
     ("what_is_sent_arrives_over_an_outage", sending::outage),
     (
         "a_receiver_that_hangs_or_refuses_costs_nothing",
