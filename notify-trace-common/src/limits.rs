@@ -20,6 +20,10 @@ pub const COMM_LEN: usize = 16;
 /// Room in which a program builds one record; a power of two, so that a length can be masked.
 pub const SCRATCH_BYTES: usize = 8192;
 
+/// Calls of `unix_dgram_sendmsg` in flight that each CPU has a place of its own for (plan of trampolines);
+/// a power of two.
+pub const SLOTS_PER_CPU: u32 = 32;
+
 /// A kernel program, as records and counters name it. Each has its own scratch room, its own
 /// sequence numbers and its own counters per CPU, because a program is never entered twice on a
 /// CPU but two programs may be: one may be preempted by the other.
@@ -56,10 +60,24 @@ pub enum Emitter {
     TraceCopy = 13,
     /// Raw tracepoint `sock_recv_length`.
     TraceReceive = 14,
+    /// fentry on `unix_dgram_sendmsg`.
+    TrampSend = 15,
+    /// fexit on `skb_copy_datagram_from_iter`.
+    TrampCopy = 16,
+    /// fentry on `security_unix_may_send`.
+    TrampQueue = 17,
+    /// fexit on `unix_dgram_sendmsg`, in the plan that has no probes.
+    TrampSent = 18,
+    /// fexit on `__skb_try_recv_datagram`.
+    TrampDequeue = 19,
+    /// fexit on `unix_dgram_connect`.
+    TrampConnect = 20,
+    /// fentry on `unix_release`.
+    TrampRelease = 21,
 }
 
 /// How many [`Emitter`]s there are.
-pub const EMITTER_COUNT: usize = 15;
+pub const EMITTER_COUNT: usize = 22;
 
 impl Emitter {
     /// All programs, in the order of their numbers.
@@ -79,6 +97,13 @@ impl Emitter {
         Self::TraceSend,
         Self::TraceCopy,
         Self::TraceReceive,
+        Self::TrampSend,
+        Self::TrampCopy,
+        Self::TrampQueue,
+        Self::TrampSent,
+        Self::TrampDequeue,
+        Self::TrampConnect,
+        Self::TrampRelease,
     ];
 
     /// The program's name in the object file, and so in `bpftool prog`.
@@ -100,6 +125,13 @@ impl Emitter {
             Self::TraceSend => "trace_send",
             Self::TraceCopy => "trace_copy",
             Self::TraceReceive => "trace_receive",
+            Self::TrampSend => "tramp_send",
+            Self::TrampCopy => "tramp_copy",
+            Self::TrampQueue => "tramp_queue",
+            Self::TrampSent => "tramp_sent",
+            Self::TrampDequeue => "tramp_dequeue",
+            Self::TrampConnect => "tramp_connect",
+            Self::TrampRelease => "tramp_release",
         }
     }
 
@@ -107,14 +139,18 @@ impl Emitter {
     #[must_use]
     pub const fn target(self) -> &'static str {
         match self {
-            Self::SendEntry | Self::SendExitTrampoline | Self::SendExitProbe => {
-                "unix_dgram_sendmsg"
+            Self::SendEntry
+            | Self::SendExitTrampoline
+            | Self::SendExitProbe
+            | Self::TrampSend
+            | Self::TrampSent => "unix_dgram_sendmsg",
+            Self::CopyEntry | Self::CopyReturn | Self::TrampCopy => "skb_copy_datagram_from_iter",
+            Self::Queue | Self::TrampQueue => "security_unix_may_send",
+            Self::DequeueEntry | Self::DequeueReturn | Self::TrampDequeue => {
+                "__skb_try_recv_datagram"
             }
-            Self::CopyEntry | Self::CopyReturn => "skb_copy_datagram_from_iter",
-            Self::Queue => "security_unix_may_send",
-            Self::DequeueEntry | Self::DequeueReturn => "__skb_try_recv_datagram",
-            Self::ConnectEntry | Self::ConnectReturn => "unix_dgram_connect",
-            Self::Release => "unix_release",
+            Self::ConnectEntry | Self::ConnectReturn | Self::TrampConnect => "unix_dgram_connect",
+            Self::Release | Self::TrampRelease => "unix_release",
             Self::Exit => "sched_process_exit",
             Self::TraceSend => "sock_send_length",
             Self::TraceCopy => "skb_copy_datagram_iovec",

@@ -1,13 +1,14 @@
 //! `unix_dgram_connect` failed: programs that connect before they send (Go's do) fail here, and no
 //! datagram is ever sent.
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{ConnectFailed, Kind};
 
 use crate::emit::put_address;
 use crate::maps::{CONNECTS, Connect};
-use crate::read::{SOCKET_INODE, read};
+use crate::read::{SOCKET_INODE, read_or_0};
 use crate::{cgroup, emit, select, task};
 
 #[inline(always)]
@@ -33,7 +34,12 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     if ret >= 0 {
         return None;
     }
-    let emitter = Emitter::ConnectReturn;
+    fail(ctx, Emitter::ConnectReturn, &connect, ret)
+}
+
+/// Writes a failure, if it was about a selected address.
+#[inline(always)]
+pub fn fail<C: EbpfContext>(ctx: &C, emitter: Emitter, connect: &Connect, ret: i32) -> Option<()> {
     let scratch = emit::scratch(emitter)?;
     if !select::take_sockaddr(scratch, connect.address, connect.len as u32) {
         return None;
@@ -46,7 +52,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     put_address(scratch, core::mem::offset_of!(ConnectFailed, address));
     let failed = emit::record::<ConnectFailed>(scratch);
     task::describe(&mut failed.sender);
-    failed.socket_inode = read::<u64>(connect.socket, &SOCKET_INODE).unwrap_or(0);
+    failed.socket_inode = read_or_0(connect.socket, &SOCKET_INODE);
     failed.ret = ret;
     failed.rule = rule;
     failed.reserved = [0; 2];

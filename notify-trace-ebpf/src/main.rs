@@ -9,6 +9,8 @@
 //!   `unix_release` destroys what is left.
 //! * `connect`: `unix_dgram_connect` failed.
 //! * `exit`: a process that sent is gone.
+//! * `tramp`: the same from trampolines, for kernels that don't preempt programs; `slots` keeps its
+//!   calls.
 //! * `trace`: the same from raw tracepoints, for kernels that allow nothing else.
 //!
 //! They share `select` (is this a notify socket?), `task` (who is this?), `cgroup` (its path,
@@ -43,11 +45,15 @@ mod read;
 mod receive;
 mod select;
 mod send;
+mod slots;
 mod task;
 mod trace;
+mod tramp;
 
-use aya_ebpf::macros::{fexit, kprobe, kretprobe, raw_tracepoint};
-use aya_ebpf::programs::{FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
+};
 
 /// A program's answer; the kernel ignores it for all program types used here.
 const DONE: u32 = 0;
@@ -139,6 +145,48 @@ pub fn trace_copy(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub fn trace_receive(ctx: RawTracePointContext) -> u32 {
     trace::try_receive(&ctx);
+    DONE
+}
+
+#[fentry(function = "unix_dgram_sendmsg")]
+pub fn tramp_send(ctx: FEntryContext) -> u32 {
+    tramp::try_send(&ctx);
+    DONE
+}
+
+#[fexit(function = "skb_copy_datagram_from_iter")]
+pub fn tramp_copy(ctx: FExitContext) -> u32 {
+    tramp::try_copy(&ctx);
+    DONE
+}
+
+#[fentry(function = "security_unix_may_send")]
+pub fn tramp_queue(ctx: FEntryContext) -> u32 {
+    tramp::try_queue(&ctx);
+    DONE
+}
+
+#[fexit(function = "unix_dgram_sendmsg")]
+pub fn tramp_sent(ctx: FExitContext) -> u32 {
+    tramp::try_sent(&ctx);
+    DONE
+}
+
+#[fexit(function = "__skb_try_recv_datagram")]
+pub fn tramp_dequeue(ctx: FExitContext) -> u32 {
+    tramp::try_dequeue(&ctx);
+    DONE
+}
+
+#[fexit(function = "unix_dgram_connect")]
+pub fn tramp_connect(ctx: FExitContext) -> u32 {
+    tramp::try_connect(&ctx);
+    DONE
+}
+
+#[fentry(function = "unix_release")]
+pub fn tramp_release(ctx: FEntryContext) -> u32 {
+    tramp::try_release(&ctx);
     DONE
 }
 

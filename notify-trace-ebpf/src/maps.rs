@@ -5,19 +5,23 @@
 //! hashes. Userspace sizes the larger ones before it loads the object.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray};
 use notify_trace_common::address::{ADDRESS_MAX, Address, TrieKey};
-use notify_trace_common::limits::{Counters, EMITTER_COUNT, PAYLOAD_MAX, SCRATCH_BYTES};
+use notify_trace_common::limits::{
+    Counters, EMITTER_COUNT, PAYLOAD_MAX, SCRATCH_BYTES, SLOTS_PER_CPU,
+};
 use notify_trace_common::record::{Send, Task};
 
 /// A call of `unix_dgram_sendmsg` in flight, by thread.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Call {
+    /// The thread; 0: the place in `SLOTS` is free.
+    pub thread: u64,
     /// The sending `struct sock`.
     pub sk: u64,
-    /// The `struct msghdr`, valid until the call returns.
-    pub msg: u64,
+    /// The `struct sockaddr_un` that the sender wrote, valid until the call returns; 0: none.
+    pub name: u64,
     /// The `struct sk_buff` once `skb_copy_datagram_from_iter` was entered for it, else 0.
     pub skb: u64,
     pub entry_ns: u64,
@@ -36,7 +40,8 @@ pub struct Call {
     pub rule: u32,
     /// `CALL_*` bits.
     pub flags: u32,
-    pub pad: u32,
+    /// Length of `name`, its family included.
+    pub name_len: u32,
 }
 
 /// [`Call::flags`]: the copy's return was seen.
@@ -45,6 +50,35 @@ pub const CALL_COPIED: u32 = 1;
 pub const CALL_CONTROL: u32 = 2;
 /// [`Call::flags`]: it had credentials, and they were kept.
 pub const CALL_CLAIMED: u32 = 4;
+/// [`Call::flags`]: nobody wants to know of it (plan of trampolines).
+pub const CALL_UNRELATED: u32 = 8;
+
+/// A receiving socket that no rule selects and that has a name, which it keeps for good.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Unrelated {
+    /// Inode number, not reused while it matters: the kernel counts on.
+    pub inode: u64,
+    /// The `struct sock`.
+    pub sk: u64,
+}
+
+/// How many sockets `UNRELATED` holds; a power of two.
+pub const UNRELATED_PLACES: u32 = 4_096;
+
+/// A destination as a sender wrote it, and what the rules say of it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Verdict {
+    /// Every byte that the sender wrote, also those behind a path's end; a length of 0: free.
+    pub name: Address,
+    /// The rule; 0: none.
+    pub rule: u32,
+    pub pad: u32,
+}
+
+/// How many destinations `VERDICTS` holds for each CPU; a power of two.
+pub const VERDICT_PLACES: u32 = 128;
 
 /// A datagram in a receiver's queue, by the address of its `struct sk_buff`. Such addresses are
 /// reused at once, so the sockets at both ends are kept to recognise it.
@@ -206,6 +240,18 @@ pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(1_024, 0);
 /// The self-test's own processes, which pass all filters.
 #[map]
 pub static OWN: HashMap<u32, u8> = HashMap::with_max_entries(16, 0);
+
+/// Plan of trampolines: calls of `unix_dgram_sendmsg` in flight, each at a place of the CPU where it
+/// began. Userspace gives each CPU [`SLOTS_PER_CPU`] places. A call that finds its place taken goes to
+/// `CALLS`.
+#[map]
+pub static SLOTS: Array<Call> = Array::with_max_entries(SLOTS_PER_CPU, 0);
+/// Plan of trampolines: receiving sockets that are none of ours, by inode number. A cache.
+#[map]
+pub static UNRELATED: Array<Unrelated> = Array::with_max_entries(UNRELATED_PLACES, 0);
+/// Plan of trampolines: what the rules said of the destinations that were written. A cache.
+#[map]
+pub static VERDICTS: PerCpuArray<Verdict> = PerCpuArray::with_max_entries(VERDICT_PLACES, 0);
 
 /// Tracepoint plan: last senders.
 #[map]

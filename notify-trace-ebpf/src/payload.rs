@@ -18,9 +18,9 @@ use notify_trace_common::record::{
 use crate::emit::{bounded, put_address};
 use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
-    MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
-    SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
-    UNIXCB_PID, UNIXCB_UID, field, pointer, read,
+    SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK, SOCK_FAMILY, SOCK_SOCKET,
+    SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID, UNIXCB_PID, UNIXCB_UID, field,
+    pointer, read, read_or_0,
 };
 use crate::{cgroup, emit, select, task};
 
@@ -37,9 +37,7 @@ pub fn is_unix_datagram(sk: u64) -> bool {
 /// Inode number of the socket file of a `struct sock`, 0 where unknown.
 #[inline(always)]
 pub fn socket_inode(sk: u64) -> u64 {
-    pointer(sk, &SOCK_SOCKET)
-        .and_then(|socket| read::<u64>(socket, &SOCKET_INODE))
-        .unwrap_or(0)
+    read_or_0(read_or_0(sk, &SOCK_SOCKET), &SOCKET_INODE)
 }
 
 /// The current thread's call, if it is one on the socket `sk`.
@@ -95,7 +93,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
 /// sender's own credentials to it before `queue`. Values, not pointers: the socket buffer may be
 /// freed before they are written.
 #[inline(always)]
-fn keep_control_block(call: &mut Call) -> Option<()> {
+pub fn keep_control_block(call: &mut Call) -> Option<()> {
     let cb = field(call.skb, &SKB_CB)?;
     let fds = read::<u64>(cb, &UNIXCB_FP)?;
     call.fds = if fds == 0 {
@@ -118,7 +116,7 @@ fn keep_control_block(call: &mut Call) -> Option<()> {
 /// the room.
 #[inline(always)]
 pub fn rule_by_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    if take_destination(scratch, call.msg, call.sk) == Destination::Nowhere {
+    if take_destination(scratch, call.name, call.name_len, call.sk) == Destination::Nowhere {
         0
     } else {
         select::rule(scratch)
@@ -139,9 +137,7 @@ enum Destination {
 
 /// Puts the destination into the room.
 #[inline(never)]
-fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
-    let name = read::<u64>(msg, &MSG_NAME).unwrap_or(0);
-    let len = read::<u32>(msg, &MSG_NAMELEN).unwrap_or(0);
+fn take_destination(scratch: &mut Scratch, name: u64, len: u32, sk: u64) -> Destination {
     if name != 0 && len != 0 {
         if select::take_sockaddr(scratch, name, len) {
             return Destination::Written;
@@ -165,12 +161,13 @@ pub fn emit_send<C: EbpfContext>(
 ) {
     cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
-    let mut flags = flags;
-    let destination = take_destination(scratch, call.msg, call.sk);
+    // Flags are collected in the record: in a register each would be a way of its own for the verifier.
+    emit::record::<Send>(scratch).flags = flags;
+    let destination = take_destination(scratch, call.name, call.name_len, call.sk);
     match destination {
         Destination::Nowhere => scratch.address = Address::EMPTY,
         Destination::Written => {}
-        Destination::Peer => flags |= SEND_CONNECTED,
+        Destination::Peer => mark(scratch, SEND_CONNECTED),
     }
     put_address(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);
@@ -187,23 +184,24 @@ pub fn emit_send<C: EbpfContext>(
     send.claimed_gid = 0;
     send.reserved = 0;
     if call.flags & CALL_CONTROL == 0 {
-        flags |= SEND_CLAIM_UNKNOWN | SEND_FDS_UNKNOWN;
+        mark(scratch, SEND_CLAIM_UNKNOWN | SEND_FDS_UNKNOWN);
     } else {
         send.fds = call.fds;
         if call.flags & CALL_CLAIMED != 0 {
-            flags |= SEND_CLAIMED;
             send.claimed_pid = call.claimed_pid;
             send.claimed_uid = call.claimed_uid;
             send.claimed_gid = call.claimed_gid;
+            mark(scratch, SEND_CLAIMED);
         }
     }
+    let send = emit::record::<Send>(scratch);
     let sender = send.sender.tgid;
     let start = send.sender.start_boottime_ns;
     if flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0 {
         match take_payload(scratch, call.skb) {
             Some(()) => {}
             None => {
-                flags |= SEND_UNREADABLE;
+                mark(scratch, SEND_UNREADABLE);
                 if let Some(counters) = emit::counters(emitter) {
                     counters.unreadable += 1;
                 }
@@ -211,12 +209,28 @@ pub fn emit_send<C: EbpfContext>(
         }
     }
     let send = emit::record::<Send>(scratch);
-    send.flags = flags;
     let size = size_of::<Send>() as u32 + send.captured;
     let id = call.id;
     emit::output(ctx, emitter, scratch, Kind::Send, id, size);
-    // Only a cache: if it can't be kept, the exit is not reported.
-    let _ = SENDERS.insert(sender, start, 0);
+    remember_sender(sender, start);
+}
+
+/// Adds flags to the `Send` that is being built.
+#[inline(always)]
+fn mark(scratch: &mut Scratch, bits: u32) {
+    let flags: *mut u32 = &raw mut emit::record::<Send>(scratch).flags;
+    // SAFETY: a field of the record, aligned; volatile, so that it stays in memory.
+    unsafe { flags.write_volatile(flags.read_volatile() | bits) };
+}
+
+/// Has the exit of a sending process reported. Only a cache: if it can't be kept, the exit is not.
+#[inline(always)]
+fn remember_sender(process: u32, start_boottime_ns: u64) {
+    // A look costs a fifth of an insertion, and most processes send more than once.
+    // SAFETY: an integer that only this side writes.
+    if unsafe { SENDERS.get(process) }.copied() != Some(start_boottime_ns) {
+        let _ = SENDERS.insert(process, start_boottime_ns, 0);
+    }
 }
 
 /// Copies the linear part of a socket buffer behind the record, up to [`PAYLOAD_MAX`]. The first

@@ -12,11 +12,13 @@ use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
 use crate::emit::put_address;
 use crate::maps::{
-    CALL_COPIED, CALLS, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS,
-    ReceiverKey, ReceiverState, Scratch,
+    CALL_COPIED, CALLS, Call, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED,
+    RECEIVERS, ReceiverKey, ReceiverState, Scratch,
 };
 use crate::payload::{call_of, emit_send, rule_by_destination};
-use crate::read::{SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read};
+use crate::read::{
+    SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read, read_or_0,
+};
 use crate::{emit, select, task};
 
 /// The key of a receiving socket.
@@ -24,7 +26,7 @@ use crate::{emit, select, task};
 pub fn receiver_key(sk: u64, inode: u64) -> ReceiverKey {
     ReceiverKey {
         sk,
-        address: pointer(sk, &UNIX_SOCK_ADDR).unwrap_or(0),
+        address: read_or_0(sk, &UNIX_SOCK_ADDR),
         inode,
     }
 }
@@ -91,7 +93,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     }
     let receiver_socket = ctx.arg::<u64>(1)?;
     let receiver_sk = pointer(receiver_socket, &SOCKET_SK)?;
-    let inode = read::<u64>(receiver_socket, &SOCKET_INODE).unwrap_or(0);
+    let inode = read_or_0(receiver_socket, &SOCKET_INODE);
     let scratch = emit::scratch(Emitter::Queue)?;
     let key = receiver_key(receiver_sk, inode);
     let state = receiver_state(scratch, &key);
@@ -106,6 +108,21 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
             return None;
         }
     }
+    join(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state)
+}
+
+/// A datagram is about to join the queue of a receiver: it is written if that was not done, and
+/// remembered until it leaves.
+#[inline(always)]
+pub fn join<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    scratch: &mut Scratch,
+    call: &mut Call,
+    receiver_sk: u64,
+    key: &ReceiverKey,
+    state: ReceiverState,
+) -> Option<()> {
     if state.rule != 0 {
         call.rule = state.rule;
     }
@@ -113,24 +130,24 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     call.queued_ns = unsafe { bpf_ktime_get_ns() };
     call.queue_tries += 1;
     call.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
-    call.receiver_inode = inode;
-    announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
+    call.receiver_inode = key.inode;
+    announce_receiver(ctx, emitter, scratch, key, state);
     if call.id == 0 {
         // If the copy's return was missed: had it failed, the call would not have come here.
-        emit_send(ctx, Emitter::Queue, scratch, call, 0);
+        emit_send(ctx, emitter, scratch, call, 0);
     }
     // Before it is queued, because the receiver may be faster than anything that comes after.
     let queued = Queued {
         id: call.id,
-        sk,
+        sk: call.sk,
         receiver_sk,
-        receiver_inode: inode,
+        receiver_inode: key.inode,
         queued_ns: call.queued_ns,
         rule: call.rule,
         pad: 0,
     };
     if QUEUED.insert(call.skb, queued, 0).is_err() {
-        emit::counters(Emitter::Queue)?.queued_full += 1;
+        emit::counters(emitter)?.queued_full += 1;
     }
     Some(())
 }

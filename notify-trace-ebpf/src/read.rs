@@ -3,6 +3,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw;
 use notify_trace_common::fields::ABSENT;
 use notify_trace_common::kernel_fields;
 
@@ -30,6 +31,55 @@ pub fn field(base: u64, offset: &Global<u32>) -> Option<u64> {
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
     load(field(base, offset)?)
+}
+
+/// Reads a field of an integer type; 0 where it can't be read, as the helper itself leaves it. One way less
+/// for the verifier to follow than `read` and `unwrap_or`.
+#[inline(always)]
+pub fn read_or_0<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
+    let offset = offset.load();
+    if offset == ABSENT {
+        return T::default();
+    }
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value` whatever it answers (zeros if the address can't be read);
+    // T is an integer or a byte array here, so any bytes are a value.
+    unsafe {
+        let _ = bpf_probe_read_kernel_raw(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base.wrapping_add(u64::from(offset))) as *const _,
+        );
+        value.assume_init()
+    }
+}
+
+/// Reads a field by a plain load, many times cheaper than by the helper. For trampolines only, and for
+/// `base` that is an argument of theirs or was peeked from one: the verifier follows its type, refuses
+/// a load that the kernel's type information has no field for, and makes one that faults answer 0.
+#[inline(always)]
+pub fn peek<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
+    peek_at(base, offset.load())
+}
+
+/// The same at a sum of two offsets: a field of what lies in a field.
+#[inline(always)]
+pub fn peek_within<T: Copy>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> Option<T> {
+    let (outer, inner) = (outer.load(), inner.load());
+    if outer == ABSENT || inner == ABSENT {
+        return None;
+    }
+    peek_at(base, outer + inner)
+}
+
+#[inline(always)]
+fn peek_at<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if offset == ABSENT {
+        return None;
+    }
+    // SAFETY: what the verifier doesn't know to be a field is no program it lets be loaded; T is an
+    // integer, so any bytes are a value.
+    Some(unsafe { ((base + u64::from(offset)) as *const T).read_volatile() })
 }
 
 /// Reads a pointer field; null is `None`.

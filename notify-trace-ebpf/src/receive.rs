@@ -1,6 +1,7 @@
 //! The receiver's side: `__skb_try_recv_datagram` takes a datagram out of a queue, `unix_release`
 //! closes the socket with whatever is left in it.
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{
@@ -13,12 +14,12 @@ use crate::payload::{is_unix_datagram, socket_inode};
 use crate::queue::receiver_key;
 use crate::read::{
     SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCK_QUEUE_LEN, SOCKET_SK, UNIXCB_FP, UNIXCB_GID,
-    UNIXCB_PID, UNIXCB_UID, field, pointer, read,
+    UNIXCB_PID, UNIXCB_UID, field, pointer, read, read_or_0,
 };
 use crate::{cgroup, emit, task};
 
 /// `MSG_PEEK`, `include/linux/socket.h`: the datagram stays in the queue.
-const MSG_PEEK: u32 = 2;
+pub const MSG_PEEK: u32 = 2;
 
 #[inline(always)]
 pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
@@ -47,6 +48,12 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     if skb == 0 {
         return None;
     }
+    leave(ctx, Emitter::DequeueReturn, skb, receiver_sk)
+}
+
+/// A datagram has left the queue of a receiver.
+#[inline(always)]
+pub fn leave<C: EbpfContext>(ctx: &C, emitter: Emitter, skb: u64, receiver_sk: u64) -> Option<()> {
     // SAFETY: copied at once, and verified below.
     let queued: Queued = *unsafe { QUEUED.get(skb) }?;
     // The address may have been reused for a datagram of another socket.
@@ -54,14 +61,13 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
         return None;
     }
     let _ = QUEUED.remove(skb);
-    let emitter = Emitter::DequeueReturn;
     let scratch = emit::scratch(emitter)?;
     cgroup::announce(ctx, emitter, scratch);
     let dequeue = emit::record::<Dequeue>(scratch);
     task::describe(&mut dequeue.reader);
     dequeue.receiver_inode = queued.receiver_inode;
     dequeue.queued_ns = queued.queued_ns;
-    dequeue.len = read::<u32>(skb, &SKB_LEN).unwrap_or(0);
+    dequeue.len = read_or_0(skb, &SKB_LEN);
     dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     dequeue.rule = queued.rule;
     tell(dequeue, told(skb));
@@ -90,14 +96,14 @@ pub fn told(skb: u64) -> Told {
         return told;
     };
     if let Some(fds) = pointer(cb, &UNIXCB_FP) {
-        told.fds = read::<u16>(fds, &SCM_FP_COUNT).unwrap_or(0).into();
+        told.fds = read_or_0::<u16>(fds, &SCM_FP_COUNT).into();
     }
     if let Some(pid) = pointer(cb, &UNIXCB_PID)
         && let Some(number) = task::pid_number(pid)
     {
         told.pid = number;
-        told.uid = read::<u32>(cb, &UNIXCB_UID).unwrap_or(0);
-        told.gid = read::<u32>(cb, &UNIXCB_GID).unwrap_or(0);
+        told.uid = read_or_0(cb, &UNIXCB_UID);
+        told.gid = read_or_0(cb, &UNIXCB_GID);
         told.flags = DEQUEUE_CREDENTIALS
             | match task::pid_is_present(pid) {
                 Some(true) => DEQUEUE_SENDER_PRESENT,
@@ -125,6 +131,12 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     if !is_unix_datagram(sk) {
         return None;
     }
+    close(ctx, Emitter::Release, sk)
+}
+
+/// A datagram socket of AF_UNIX is closed for good.
+#[inline(always)]
+pub fn close<C: EbpfContext>(ctx: &C, emitter: Emitter, sk: u64) -> Option<()> {
     let key = receiver_key(sk, socket_inode(sk));
     // SAFETY: copied at once.
     let state = *unsafe { RECEIVERS.get(key) }?;
@@ -132,21 +144,14 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     if state.rule == 0 && state.flags == 0 {
         return None;
     }
-    let scratch: &mut Scratch = emit::scratch(Emitter::Release)?;
-    cgroup::announce(ctx, Emitter::Release, scratch);
+    let scratch: &mut Scratch = emit::scratch(emitter)?;
+    cgroup::announce(ctx, emitter, scratch);
     let closed = emit::record::<ReceiverClosed>(scratch);
     task::describe(&mut closed.closer);
     closed.inode = key.inode;
     closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
     closed.rule = state.rule;
     let size = size_of::<ReceiverClosed>() as u32;
-    emit::output(
-        ctx,
-        Emitter::Release,
-        scratch,
-        Kind::ReceiverClosed,
-        0,
-        size,
-    );
+    emit::output(ctx, emitter, scratch, Kind::ReceiverClosed, 0, size);
     Some(())
 }

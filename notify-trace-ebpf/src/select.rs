@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 
 use crate::emit::bounded;
-use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch};
+use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch, VERDICT_PLACES, VERDICTS};
 use crate::read::{
     UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read,
 };
@@ -80,6 +80,89 @@ pub fn take_bound(scratch: &mut Scratch, sk: u64) -> bool {
         return false;
     };
     take_sockaddr(scratch, name, len)
+}
+
+/// The rule that the address matches which a sender wrote, 0 if none. What the rules said of it is
+/// kept for the next one who writes the same bytes; `len` is without the family, and not 0.
+#[inline(always)]
+pub fn rule_of_written(scratch: &mut Scratch, path: u64, len: u32) -> u32 {
+    let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
+    clear(&mut scratch.address);
+    let bytes = scratch.address.bytes.as_mut_ptr();
+    // SAFETY: at most ADDRESS_MAX bytes go to a field of that size.
+    if unsafe { bpf_probe_read_kernel(bytes.cast(), len, path as *const _) } != 0 {
+        return 0;
+    }
+    scratch.address.len = len;
+    let Some(place) = VERDICTS.get_ptr_mut(place_of(&scratch.address) & (VERDICT_PLACES - 1))
+    else {
+        return 0;
+    };
+    // SAFETY: a value of this CPU; programs that look here aren't preempted (the plan is for such
+    // kernels only) and don't interrupt each other.
+    let place = unsafe { &mut *place };
+    if is_same(&place.name, &scratch.address) {
+        return place.rule;
+    }
+    copy(&mut place.name, &scratch.address);
+    place.rule = 0;
+    if take_name(scratch, path, len) {
+        place.rule = rule(scratch);
+    }
+    place.rule
+}
+
+/// Words of an address.
+const WORDS: usize = size_of::<Address>() / 8;
+
+/// Word by word, because the compiler's own loops go byte by byte.
+#[inline(always)]
+fn words(address: &Address) -> *const u64 {
+    (&raw const *address).cast()
+}
+
+#[inline(always)]
+fn clear(address: &mut Address) {
+    let to: *mut u64 = (&raw mut *address).cast();
+    for word in 0..WORDS {
+        // SAFETY: inside the address, which lies 8-byte aligned in a map value.
+        unsafe { to.add(word).write_volatile(0) };
+    }
+}
+
+#[inline(always)]
+fn copy(to: &mut Address, from: &Address) {
+    let (to, from): (*mut u64, _) = ((&raw mut *to).cast(), words(from));
+    for word in 0..WORDS {
+        // SAFETY: inside both, which lie 8-byte aligned in map values.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+/// Whether two addresses are the same. Without a branch in the loop: each would be a way that the verifier
+/// follows to the program's end.
+#[inline(always)]
+fn is_same(one: &Address, other: &Address) -> bool {
+    let mut difference = 0;
+    for word in 0..WORDS {
+        // SAFETY: as in `copy`.
+        difference |= unsafe {
+            words(one).add(word).read_volatile() ^ words(other).add(word).read_volatile()
+        };
+    }
+    difference == 0
+}
+
+/// A number that spreads addresses.
+#[inline(always)]
+fn place_of(address: &Address) -> u32 {
+    let mut sum = 0_u64;
+    for word in 0..WORDS {
+        // SAFETY: as in `copy`.
+        let next = unsafe { words(address).add(word).read_volatile() };
+        sum = (sum ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    (sum >> 40) as u32
 }
 
 /// The rule that the taken name matches, 0 if none.

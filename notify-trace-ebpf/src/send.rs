@@ -11,7 +11,7 @@ use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABL
 
 use crate::maps::{CALL_COPIED, CALLS, Call, QUEUED};
 use crate::payload::{emit_send, rule_by_destination};
-use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
+use crate::read::{MSG_NAME, MSG_NAMELEN, SOCK_TYPE, SOCKET_SK, pointer, read, read_or_0};
 use crate::{emit, task};
 
 /// The fourth slot of a trampoline's context is the return value of a function of three arguments.
@@ -25,9 +25,11 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     if read::<u16>(sk, &SOCK_TYPE)? != 2 || !task::is_wanted() {
         return None;
     }
+    let msg = ctx.arg::<u64>(1)?;
     let call = Call {
+        thread: task::thread(),
         sk,
-        msg: ctx.arg::<u64>(1)?,
+        name: read_or_0(msg, &MSG_NAME),
         skb: 0,
         // SAFETY: a helper without arguments.
         entry_ns: unsafe { bpf_ktime_get_ns() },
@@ -43,7 +45,7 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
         queue_tries: 0,
         rule: 0,
         flags: 0,
-        pad: 0,
+        name_len: read_or_0(msg, &MSG_NAMELEN),
     };
     emit::begin(Emitter::SendEntry, &CALLS, &call)
 }
@@ -68,6 +70,17 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
     // SAFETY: the key is the current thread, so nothing else uses this entry.
     let mut call: Call = *unsafe { CALLS.get(thread) }?;
     let _ = CALLS.remove(thread);
+    conclude(ctx, emitter, &mut call, ret)
+}
+
+/// Writes how a call ended, and the datagram if that was not done.
+#[inline(always)]
+pub fn conclude<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    call: &mut Call,
+    ret: i32,
+) -> Option<()> {
     if call.id == 0 {
         // Nothing was written so far, and `queue` did not find it unrelated: it failed before it was
         // queued, a filter dropped it, or a program was skipped. If the end of its copy was seen,
@@ -76,7 +89,7 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
             return None;
         }
         let scratch = emit::scratch(emitter)?;
-        call.rule = rule_by_destination(scratch, &call);
+        call.rule = rule_by_destination(scratch, call);
         if call.rule == 0 {
             return None;
         }
@@ -86,7 +99,7 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
             emit::counters(emitter)?.unreadable += 1;
             SEND_UNREADABLE
         };
-        emit_send(ctx, emitter, scratch, &mut call, why);
+        emit_send(ctx, emitter, scratch, call, why);
     }
     if ret < 0 && call.skb != 0 {
         // SAFETY: copied at once; an entry that is replaced meanwhile has another id.

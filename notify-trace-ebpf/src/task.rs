@@ -1,7 +1,9 @@
 //! Who is this: the facts of the current task, and of the credentials in a socket buffer.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf,
+};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use notify_trace_common::limits::COMM_LEN;
 use notify_trace_common::record::{TASK_IO_WORKER, Task};
@@ -10,7 +12,7 @@ use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
 use crate::read::{
     PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, TASK_COMM, TASK_FLAGS,
     TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR,
-    UPID_NS, UPID_SIZE, field, load, pointer, read,
+    UPID_NS, UPID_SIZE, field, load, peek, read, read_or_0,
 };
 
 /// `PF_IO_WORKER`, `include/linux/sched.h`.
@@ -95,39 +97,75 @@ pub fn is_selected_cgroup(id: u64) -> bool {
 /// Start time of the current process, 0 where unknown.
 #[inline(always)]
 pub fn start_boottime_ns(leader: u64) -> u64 {
-    read::<u64>(leader, &TASK_START_BOOTTIME).unwrap_or(0)
+    read_or_0(leader, &TASK_START_BOOTTIME)
+}
+
+/// 1: the kernel hands out the current task with its type, so that its fields are plain loads
+/// (`bpf_get_current_task_btf`).
+#[unsafe(no_mangle)]
+pub static TYPED_TASK: Global<u32> = Global::new(0);
+
+/// A way to read kernel memory.
+trait Way {
+    /// A field of an integer type or a pointer; 0 where it can't be read. (An `Option` of each makes the
+    /// compiler leave registers undefined that only it knows not to matter.)
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T;
+}
+
+/// By the helper, from any address.
+struct ByHelper;
+/// By plain loads, from a pointer with a type.
+struct ByLoad;
+
+impl Way for ByHelper {
+    #[inline(always)]
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
+        read_or_0(base, offset)
+    }
+}
+
+impl Way for ByLoad {
+    #[inline(always)]
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
+        peek(base, offset).unwrap_or_default()
+    }
 }
 
 /// Writes the facts of the current task.
 #[inline(never)]
 pub fn describe(out: &mut Task) {
-    let task = current();
-    let leader = pointer(task, &TASK_GROUP_LEADER).unwrap_or(task);
+    if TYPED_TASK.load() == 0 {
+        describe_by::<ByHelper>(out, current());
+    } else {
+        // SAFETY: a helper without arguments.
+        describe_by::<ByLoad>(out, unsafe { bpf_get_current_task_btf() } as u64);
+    }
+}
+
+#[inline(always)]
+fn describe_by<W: Way>(out: &mut Task, task: u64) {
+    let leader = W::get::<u64>(task, &TASK_GROUP_LEADER);
     let thread = thread();
     let ids = bpf_get_current_uid_gid();
-    out.start_boottime_ns = start_boottime_ns(leader);
+    out.start_boottime_ns = W::get(leader, &TASK_START_BOOTTIME);
     out.cgroup_id = cgroup_id();
     out.tgid = (thread >> 32) as u32;
     out.tid = thread as u32;
     out.uid = ids as u32;
     out.gid = (ids >> 32) as u32;
-    out.parent_tgid = pointer(leader, &TASK_REAL_PARENT)
-        .and_then(|parent| read::<u32>(parent, &TASK_TGID))
-        .unwrap_or(0);
+    out.parent_tgid = W::get(W::get(leader, &TASK_REAL_PARENT), &TASK_TGID);
     out.pid_in_namespace = 0;
     out.pid_namespace = 0;
-    if let Some(pid) = pointer(leader, &TASK_THREAD_PID)
-        && let Some(level) = read::<u32>(pid, &PID_LEVEL)
-        && let Some(numbers) = field(pid, &PID_NUMBERS)
-    {
+    let pid = W::get::<u64>(leader, &TASK_THREAD_PID);
+    if let Some(numbers) = field(pid, &PID_NUMBERS) {
+        let level = W::get::<u32>(pid, &PID_LEVEL);
+        // By the helper in any case: the place is not a constant.
         let upid = numbers + u64::from(level) * u64::from(UPID_SIZE.load());
-        out.pid_in_namespace = read::<u32>(upid, &UPID_NR).unwrap_or(0);
-        out.pid_namespace = pointer(upid, &UPID_NS)
-            .and_then(|namespace| read::<u32>(namespace, &PID_NAMESPACE_INUM))
-            .unwrap_or(0);
+        out.pid_in_namespace = read_or_0(upid, &UPID_NR);
+        out.pid_namespace = read_or_0(read_or_0(upid, &UPID_NS), &PID_NAMESPACE_INUM);
     }
     out.flags = 0;
-    let is_worker = read::<u32>(task, &TASK_FLAGS).unwrap_or(0) & PF_IO_WORKER != 0;
+    let is_worker = W::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER != 0;
     if is_worker && let Some(comm) = read::<[u8; COMM_LEN]>(leader, &TASK_COMM) {
         out.flags = TASK_IO_WORKER;
         out.comm = comm;

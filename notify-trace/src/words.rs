@@ -145,6 +145,7 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
 #[must_use]
 pub const fn plan_name(name: PlanName) -> &'static str {
     match name {
+        PlanName::Trampolines => "trampolines",
         PlanName::Full => "full",
         PlanName::NoTrampolines => "no-trampolines",
         PlanName::Tracepoints => "tracepoints",

@@ -17,10 +17,11 @@ use crate::{
 const SAID: [i32; 2] = [0, 1];
 
 /// What is mounted, and where.
-const MOUNTS: [(&str, &str); 7] = [
+const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
+    ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
     ("cgroup2", "/sys/fs/cgroup"),
     ("tmpfs", "/run"),

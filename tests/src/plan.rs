@@ -14,15 +14,23 @@ pub enum Plan {
     NoTrampolines,
     /// Everything is known.
     Full,
+    /// The same by trampolines alone, where the kernel preempts none.
+    Trampolines,
 }
 
 impl Plan {
     /// All, the best first.
-    pub const ALL: [Self; 3] = [Self::Full, Self::NoTrampolines, Self::Tracepoints];
+    pub const ALL: [Self; 4] = [
+        Self::Trampolines,
+        Self::Full,
+        Self::NoTrampolines,
+        Self::Tracepoints,
+    ];
 
     /// As the command line and the session name it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Trampolines => "trampolines",
             Self::Full => "full",
             Self::NoTrampolines => "no-trampolines",
             Self::Tracepoints => "tracepoints",
@@ -45,7 +53,7 @@ impl Plan {
     /// Whether this plan shows the datagram at all.
     pub fn shows(self, send: &Send) -> bool {
         match self {
-            Self::Full | Self::NoTrampolines => true,
+            Self::Trampolines | Self::Full | Self::NoTrampolines => true,
             Self::Tracepoints => {
                 matches!(send.fate, Fate::Delivered | Fate::Trimmed(_))
                     && !send.is_selected_by_destination_only
@@ -68,7 +76,7 @@ impl Plan {
             !send.is_copied && matches!(fact, "payload_never_copied" | "claimed" | "fds");
         is_of_uncopied
             || match self {
-                Self::Full => false,
+                Self::Trampolines | Self::Full => false,
                 Self::NoTrampolines => fact == "result" && send.is_contended,
                 Self::Tracepoints => matches!(
                     fact,

@@ -55,15 +55,17 @@ pub fn session(shown: &Shown, asked: &str) -> Problems {
         false,
     );
     problems.unless_equal("there is a reason", session.plan.reason.is_empty(), false);
-    let is_full = session.plan.name == Plan::Full.name();
+    let is_full = [Plan::Full, Plan::Trampolines].map(Plan::name);
     problems.unless_equal(
-        "only the full plan has no limits",
-        is_full,
+        "only plans that know everything have no limits",
+        is_full.contains(&session.plan.name.as_str()),
         session.plan.limits.is_empty(),
     );
     let has_kprobes = Path::new("/sys/bus/event_source/devices/kprobe").exists();
-    let best = if has_kprobes {
+    let best = if has_kprobes && is_preempted() {
         Plan::Full
+    } else if has_kprobes {
+        Plan::Trampolines
     } else {
         Plan::Tracepoints
     };
@@ -73,6 +75,17 @@ pub fn session(shown: &Shown, asked: &str) -> Problems {
         problems.note(format!("the agent warns: {warning}"));
     }
     problems
+}
+
+/// Whether this kernel interrupts its own code, as it says where it has a choice; a kernel without one says
+/// it in its version.
+fn is_preempted() -> bool {
+    match fs::read_to_string("/sys/kernel/debug/sched/preempt") {
+        Ok(models) => !models.contains("(none)") && !models.contains("(voluntary)"),
+        Err(_) => {
+            fs::read_to_string("/proc/version").is_ok_and(|version| version.contains("PREEMPT"))
+        }
+    }
 }
 
 /// How many CPUs a list such as `0-3,5` names.

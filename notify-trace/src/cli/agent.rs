@@ -304,6 +304,7 @@ fn capture_args(config: &Config) -> CaptureArgs {
         ring_size: capture.ring_size.0,
         plan: match capture.plan {
             None => PlanArg::Auto,
+            Some(PlanName::Trampolines) => PlanArg::Trampolines,
             Some(PlanName::Full) => PlanArg::Full,
             Some(PlanName::NoTrampolines) => PlanArg::NoTrampolines,
             Some(PlanName::Tracepoints) => PlanArg::Tracepoints,

@@ -83,6 +83,8 @@ pub struct CaptureArgs {
 pub enum PlanArg {
     /// The best that works.
     Auto,
+    /// Trampolines only: the cheapest, for kernels that preempt none.
+    Trampolines,
     /// kprobes and trampolines.
     Full,
     /// kprobes only.
@@ -97,6 +99,7 @@ impl PlanArg {
     pub const fn forced(self) -> Option<PlanName> {
         match self {
             Self::Auto => None,
+            Self::Trampolines => Some(PlanName::Trampolines),
             Self::Full => Some(PlanName::Full),
             Self::NoTrampolines => Some(PlanName::NoTrampolines),
             Self::Tracepoints => Some(PlanName::Tracepoints),

@@ -45,6 +45,8 @@ pub enum Style {
     Kprobe,
     /// At the end of a function, by a return probe.
     Kretprobe,
+    /// At the beginning of a function, by a trampoline.
+    Fentry,
     /// At the end of a function, by a trampoline.
     Fexit,
     /// At a tracepoint, with its raw arguments.
@@ -58,6 +60,7 @@ impl Style {
         match self {
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
+            Self::Fentry => "fentry",
             Self::Fexit => "fexit",
             Self::RawTracepoint => "raw tracepoint",
         }
@@ -77,7 +80,12 @@ impl Style {
             | Emitter::SendExitProbe
             | Emitter::DequeueReturn
             | Emitter::ConnectReturn => Self::Kretprobe,
-            Emitter::SendExitTrampoline => Self::Fexit,
+            Emitter::TrampSend | Emitter::TrampQueue | Emitter::TrampRelease => Self::Fentry,
+            Emitter::SendExitTrampoline
+            | Emitter::TrampCopy
+            | Emitter::TrampSent
+            | Emitter::TrampDequeue
+            | Emitter::TrampConnect => Self::Fexit,
             Emitter::Exit | Emitter::TraceSend | Emitter::TraceCopy | Emitter::TraceReceive => {
                 Self::RawTracepoint
             }
@@ -142,7 +150,10 @@ fn hook(program: Emitter, answers: &Answers, basis: Option<PlanName>, is_privile
         return hook;
     }
     let is_of_best = plan::programs(PlanName::Full).contains(&program);
+    let is_of_cheapest = !is_of_best && plan::programs(PlanName::Trampolines).contains(&program);
     hook.status = match basis {
+        // Without them it costs more, but nothing is missing.
+        Some(PlanName::Full | PlanName::NoTrampolines) if is_of_cheapest => Status::Info,
         None => Status::Bad,
         Some(_) if is_of_best => Status::Limited,
         Some(PlanName::Tracepoints) => Status::Bad,
@@ -151,6 +162,7 @@ fn hook(program: Emitter, answers: &Answers, basis: Option<PlanName>, is_privile
     hook.follows = Some(match plan::limit_without(program) {
         Some(limit) => limit,
         None if is_of_best => "the plans full and no-trampolines",
+        None if is_of_cheapest => "the plan trampolines",
         None => "the plan tracepoints",
     });
     if is_privileged && hook.status != Status::Info {
@@ -173,14 +185,16 @@ fn finding(style: Style, refusal: &Refusal) -> Finding {
         return Finding::Confidentiality;
     }
     // The verifier has something to say of a program that the kernel knows no function for, too.
-    if !refusal.verifier.is_empty() && style != Style::Fexit {
+    if !refusal.verifier.is_empty() && !matches!(style, Style::Fentry | Style::Fexit) {
         return Finding::Verifier;
     }
     let is_dead = refusal.errno == Some(rustix::io::Errno::NODEV.raw_os_error());
     match style {
-        Style::Kprobe | Style::Kretprobe | Style::Fexit if is_dead => Finding::FtraceDead,
+        Style::Kprobe | Style::Kretprobe | Style::Fentry | Style::Fexit if is_dead => {
+            Finding::FtraceDead
+        }
         Style::Kprobe | Style::Kretprobe => Finding::Kprobe,
-        Style::Fexit => Finding::Trampoline,
+        Style::Fentry | Style::Fexit => Finding::Trampoline,
         Style::RawTracepoint => Finding::Tracepoint,
     }
 }
@@ -252,6 +266,7 @@ mod tests {
         let all = [
             Style::Kprobe,
             Style::Kretprobe,
+            Style::Fentry,
             Style::Fexit,
             Style::RawTracepoint,
         ];

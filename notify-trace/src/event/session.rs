@@ -216,7 +216,7 @@ pub struct Session {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
-    /// Which of the three.
+    /// Which of the four.
     pub name: PlanName,
     /// Why this one.
     pub reason: String,
@@ -227,11 +227,13 @@ pub struct Plan {
     pub programs: BTreeMap<String, String>,
 }
 
-/// The three plans.
+/// The four plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanName {
+    /// Trampolines only, on a kernel that preempts none: knows what `full` knows, at a fraction of the cost.
+    Trampolines,
     /// kprobes, and a trampoline beside the return probe on the send call.
     Full,
     /// kprobes only: results may be missed while many senders are blocked.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use notify_trace_common::limits::{Counters, Emitter};
+use notify_trace_common::limits::Counters;
 use tokio::time::Instant;
 use zerocopy::FromBytes;
 
@@ -23,6 +23,7 @@ use crate::manager::Managers;
 use crate::order::Order;
 use crate::probe::attached::Attached;
 use crate::probe::load::SELF_TEST_RULE;
+use crate::probe::plan;
 use crate::probe::ring::Rings;
 use crate::select::Rules;
 use crate::sink::file::Fresh;
@@ -90,7 +91,7 @@ impl<'a> Stages<'a> {
                 pending_after_ns: PENDING_AFTER_NS,
                 max_open: MAX_OPEN,
                 sees_results: !is_by_receiver,
-                sees_queue: loaded.programs.contains(&Emitter::Queue),
+                sees_queue: plan::contain(&loaded.programs, plan::QUEUE),
             }),
             enrich: Enrich::new(Path::new("/proc")),
             explain,

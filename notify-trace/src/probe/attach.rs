@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use aya::Ebpf;
-use aya::programs::{FExit, Program, ProgramError, RawTracePoint};
+use aya::programs::{FEntry, FExit, Program, ProgramError, RawTracePoint};
 use notify_trace_common::limits::Emitter;
 
 use crate::event::{Plan, PlanName};
@@ -10,6 +10,7 @@ use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, EPERM, lacks_capabilities, refused};
 use crate::probe::load::Loading;
 use crate::probe::plan::{self, Attempt, Facts, NoPlan};
+use crate::probe::preemption::{Preemption, Sources, preemption};
 use crate::probe::refusal::Refusal;
 
 impl Loading {
@@ -24,6 +25,11 @@ impl Loading {
             let choice = plan::choose(&facts, forced).map_err(no_plan)?;
             let (attached, limits) = match self.attach_plan(choice.name)? {
                 Ok(attached) => attached,
+                Err(refusal) if forced.is_none() && choice.name == PlanName::Trampolines => {
+                    facts.trampolines_alone = Some(Err(refusal));
+                    self.find_facts_of_probes(&mut facts, forced)?;
+                    continue;
+                }
                 Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
                     facts.kprobe = Some(Err(refusal));
                     facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
@@ -88,6 +94,27 @@ impl Loading {
     /// Tries, for real, what the plans differ in.
     fn find_facts(&mut self, forced: Option<PlanName>) -> Result<Facts, AttachError> {
         let mut facts = Facts::default();
+        if forced.is_none_or(|plan| plan == PlanName::Trampolines) {
+            facts.trampolines_alone = Some(match preemption(&Sources::of_host()) {
+                Preemption::Possible(why) if forced.is_none() => Err(format!(
+                    "they may be preempted, and others skipped meanwhile: {why}"
+                )),
+                Preemption::Possible(_) | Preemption::Never => self.attempt(Emitter::TrampCopy)?,
+            });
+            if forced.is_some() || matches!(facts.trampolines_alone, Some(Ok(()))) {
+                return Ok(facts);
+            }
+        }
+        self.find_facts_of_probes(&mut facts, forced)?;
+        Ok(facts)
+    }
+
+    /// The same for the plans with probes and tracepoints.
+    fn find_facts_of_probes(
+        &mut self,
+        facts: &mut Facts,
+        forced: Option<PlanName>,
+    ) -> Result<(), AttachError> {
         if forced != Some(PlanName::Tracepoints) {
             facts.kprobe = Some(self.attempt(Emitter::CopyEntry)?);
             if forced != Some(PlanName::NoTrampolines) && matches!(facts.kprobe, Some(Ok(()))) {
@@ -99,7 +126,7 @@ impl Loading {
         {
             facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
         }
-        Ok(facts)
+        Ok(())
     }
 
     /// Tries one program. A refusal is a fact, except where it is the verifier's: that is a defect
@@ -107,7 +134,13 @@ impl Loading {
     fn attempt(&mut self, program: Emitter) -> Result<Attempt, AttachError> {
         match self.try_program(program) {
             Ok(()) => Ok(Ok(())),
-            Err(error) if is_verifier_refusal(&error) => Err(refused_program(program, error)),
+            // Its loads depend on the types of this very kernel, and another plan has none.
+            Err(error)
+                if is_verifier_refusal(&error)
+                    && !plan::programs(PlanName::Trampolines).contains(&program) =>
+            {
+                Err(refused_program(program, error))
+            }
             Err(error) => Ok(Err(format!("{error:#}"))),
         }
     }
@@ -144,6 +177,12 @@ impl Loading {
                     let _ = program.unload();
                 })
             }
+            Program::FEntry(program) => {
+                load_program(FEntry::load(program, target, &self.btf))?;
+                attach_program(program.attach().map(drop)).inspect_err(|_| {
+                    let _ = program.unload();
+                })
+            }
             Program::FExit(program) => {
                 load_program(FExit::load(program, target, &self.btf))?;
                 attach_program(program.attach().map(drop)).inspect_err(|_| {
@@ -170,6 +209,7 @@ pub(super) fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {
         // Not loaded: nothing to drop.
         let _ = match program {
             Program::KProbe(program) => program.unload(),
+            Program::FEntry(program) => program.unload(),
             Program::FExit(program) => program.unload(),
             Program::RawTracePoint(program) => program.unload(),
             _ => Ok(()),

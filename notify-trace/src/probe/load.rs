@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerfEventArray};
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
+use notify_trace_common::limits::SLOTS_PER_CPU;
 
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
@@ -91,6 +94,19 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     loader.override_global("FILTER_PIDS", &filter_pids, true);
     loader.override_global("FILTER_CGROUPS", &filter_cgroups, true);
     let cpus = u32::try_from(possible_cpus()).unwrap_or(u32::MAX);
+    loader.override_global("CPUS", &cpus, true);
+    // Where a field of it is absent, a pointer would be, too.
+    let has_fields = !offsets
+        .missing()
+        .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
+    let typed_task = u32::from(has_fields && has_typed_task());
+    loader.override_global("TYPED_TASK", &typed_task, true);
+    if options
+        .plan
+        .is_none_or(|plan| plan == PlanName::Trampolines)
+    {
+        loader.map_max_entries("SLOTS", cpus.saturating_mul(SLOTS_PER_CPU));
+    }
     // An LRU hash hands its entries out to CPUs in batches of 128.
     for map in [
         "QUEUED",
@@ -120,6 +136,15 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
             source: error,
         })?;
     Ok(loading)
+}
+
+/// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
+fn has_typed_task() -> bool {
+    is_helper_supported(
+        ProgramType::RawTracePoint,
+        BpfHelper::BPF_FUNC_get_current_task_btf,
+    )
+    .unwrap_or(false)
 }
 
 /// The programs, loaded but not attached.

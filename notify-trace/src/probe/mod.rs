@@ -1,6 +1,7 @@
 //! Everything that talks to the kernel's tracing side, and the only modules that name aya.
 //!
-//! `btf` and `offsets` find structure offsets, `plan` decides which programs to attach (both pure),
+//! `btf` and `offsets` find structure offsets, `preemption` tells whether programs may be preempted, `plan`
+//! decides which to attach (all pure),
 //! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
@@ -17,6 +18,7 @@ pub mod load;
 pub mod offsets;
 pub mod pid_namespace;
 pub mod plan;
+pub mod preemption;
 pub mod queue_lengths;
 pub mod refusal;
 pub mod ring;

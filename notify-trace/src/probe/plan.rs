@@ -1,6 +1,6 @@
 //! Which programs to attach: a pure function of what was tried on this kernel and what came back.
 //!
-//! There are three plans, no more. What a kernel can do is never derived from its version.
+//! There are four plans, no more. What a kernel can do is never derived from its version.
 
 use std::fmt;
 
@@ -14,6 +14,9 @@ pub type Attempt = Result<(), String>;
 /// What was tried on this kernel. `None`: not tried, because nothing depended on it any more.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// Loading and attaching the programs of the plan that has nothing but trampolines, where the kernel
+    /// preempts none.
+    pub trampolines_alone: Option<Attempt>,
     /// Loading and attaching a kprobe.
     pub kprobe: Option<Attempt>,
     /// Loading and attaching a trampoline (fexit).
@@ -62,12 +65,14 @@ pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan>
         None => "not tried".to_owned(),
     };
     let possible = |name: PlanName| match name {
+        PlanName::Trampolines => works(&facts.trampolines_alone),
         PlanName::Full => works(&facts.kprobe) && works(&facts.trampoline),
         PlanName::NoTrampolines => works(&facts.kprobe),
         PlanName::Tracepoints => works(&facts.tracepoint),
     };
     let no_plan = || NoPlan {
         tried: [
+            ("trampolines alone", &facts.trampolines_alone),
             ("kprobes", &facts.kprobe),
             ("trampolines", &facts.trampoline),
             ("raw tracepoints", &facts.tracepoint),
@@ -90,6 +95,7 @@ pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan>
         };
     }
     [
+        PlanName::Trampolines,
         PlanName::Full,
         PlanName::NoTrampolines,
         PlanName::Tracepoints,
@@ -99,7 +105,13 @@ pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan>
     .map(|name| Choice {
         name,
         reason: match name {
-            PlanName::Full => "kprobes and trampolines work".to_owned(),
+            PlanName::Trampolines => {
+                "trampolines work, and this kernel preempts none: the cheapest".to_owned()
+            }
+            PlanName::Full => format!(
+                "kprobes and trampolines work; trampolines alone: {}",
+                answer(&facts.trampolines_alone)
+            ),
             PlanName::NoTrampolines => format!(
                 "kprobes work, trampolines do not: {}",
                 answer(&facts.trampoline)
@@ -113,11 +125,36 @@ pub fn choose(facts: &Facts, forced: Option<PlanName>) -> Result<Choice, NoPlan>
     .ok_or_else(no_plan)
 }
 
+/// Programs that see a datagram join a queue.
+pub const QUEUE: &[Emitter] = &[Emitter::Queue, Emitter::TrampQueue];
+/// Programs that see a datagram leave a queue.
+pub const DEQUEUE: &[Emitter] = &[Emitter::DequeueReturn, Emitter::TrampDequeue];
+/// Programs that see a receiver closed.
+pub const RELEASE: &[Emitter] = &[Emitter::Release, Emitter::TrampRelease];
+/// Programs that see connect(2) fail.
+pub const CONNECT: &[Emitter] = &[Emitter::ConnectReturn, Emitter::TrampConnect];
+
+/// Whether any of these is among the programs.
+#[must_use]
+pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
+    any.iter().any(|program| programs.contains(program))
+}
+
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
 /// begins it, so that nothing is seen by half.
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
+        PlanName::Trampolines => &[
+            Emitter::Exit,
+            Emitter::TrampRelease,
+            Emitter::TrampDequeue,
+            Emitter::TrampConnect,
+            Emitter::TrampSent,
+            Emitter::TrampQueue,
+            Emitter::TrampCopy,
+            Emitter::TrampSend,
+        ],
         PlanName::Full => &[
             Emitter::Exit,
             Emitter::Release,
@@ -160,6 +197,16 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
 #[must_use]
 pub const fn programs_to_detach(name: PlanName) -> &'static [Emitter] {
     match name {
+        PlanName::Trampolines => &[
+            Emitter::TrampSend,
+            Emitter::TrampSent,
+            Emitter::TrampRelease,
+            Emitter::TrampCopy,
+            Emitter::TrampQueue,
+            Emitter::TrampConnect,
+            Emitter::TrampDequeue,
+            Emitter::Exit,
+        ],
         PlanName::Full | PlanName::NoTrampolines => &[
             Emitter::SendEntry,
             Emitter::SendExitTrampoline,
@@ -204,7 +251,15 @@ pub const fn limit_without(program: Emitter) -> Option<&'static str> {
         | Emitter::SendExitProbe
         | Emitter::TraceSend
         | Emitter::TraceCopy
-        | Emitter::TraceReceive => None,
+        | Emitter::TraceReceive
+        // The other plans have them all, so this one is taken whole or not at all.
+        | Emitter::TrampSend
+        | Emitter::TrampCopy
+        | Emitter::TrampQueue
+        | Emitter::TrampSent
+        | Emitter::TrampDequeue
+        | Emitter::TrampConnect
+        | Emitter::TrampRelease => None,
     }
 }
 
@@ -212,7 +267,7 @@ pub const fn limit_without(program: Emitter) -> Option<&'static str> {
 #[must_use]
 pub const fn limits(name: PlanName) -> &'static [&'static str] {
     match name {
-        PlanName::Full => &[],
+        PlanName::Trampolines | PlanName::Full => &[],
         PlanName::NoTrampolines => &["some results while many senders are blocked"],
         PlanName::Tracepoints => &[
             "failed, waiting and dropped datagrams: one is seen when it is received",
@@ -241,6 +296,7 @@ mod tests {
         tracepoint: Option<Attempt>,
     ) -> Facts {
         Facts {
+            trampolines_alone: None,
             kprobe,
             trampoline,
             tracepoint,
@@ -257,6 +313,18 @@ mod tests {
         ] {
             assert_eq!(choose(&facts, None).unwrap().name, name, "{facts:?}");
         }
+    }
+
+    #[test]
+    fn trampolines_alone_are_taken_where_they_work() {
+        let mut facts = facts(None, None, None);
+        facts.trampolines_alone = WORKS;
+        assert_eq!(choose(&facts, None).unwrap().name, PlanName::Trampolines);
+        facts.trampolines_alone = Some(Err("they may be preempted".to_owned()));
+        (facts.kprobe, facts.trampoline) = (WORKS, WORKS);
+        let choice = choose(&facts, None).unwrap();
+        assert_eq!(choice.name, PlanName::Full);
+        assert!(choice.reason.contains("preempted"), "{}", choice.reason);
     }
 
     #[test]
@@ -287,6 +355,7 @@ mod tests {
     #[test]
     fn whatever_is_attached_is_detached() {
         for name in [
+            PlanName::Trampolines,
             PlanName::Full,
             PlanName::NoTrampolines,
             PlanName::Tracepoints,
@@ -302,9 +371,11 @@ mod tests {
         for name in [PlanName::Full, PlanName::NoTrampolines] {
             assert_eq!(programs(name).last(), Some(&Emitter::SendEntry));
         }
-        assert_eq!(
-            programs(PlanName::Tracepoints).last(),
-            Some(&Emitter::TraceSend)
-        );
+        for (name, first) in [
+            (PlanName::Trampolines, Emitter::TrampSend),
+            (PlanName::Tracepoints, Emitter::TraceSend),
+        ] {
+            assert_eq!(programs(name).last(), Some(&first));
+        }
     }
 }

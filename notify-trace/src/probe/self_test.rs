@@ -21,6 +21,7 @@ use crate::decode::record::{Record, decode};
 use crate::event::PlanName;
 use crate::probe::attached::Attached;
 use crate::probe::load::{LoadOptions, SELF_TEST_RULE};
+use crate::probe::plan;
 use crate::probe::ring::Rings;
 
 /// What is sent.
@@ -274,9 +275,9 @@ impl Seen {
 
     /// Holds what was seen against what is true.
     fn judge(&self, loaded: &Attached, truth: &Truth) -> Findings {
-        let is_attached = |program: Emitter| loaded.programs.contains(&program);
+        let is_attached = |any: &[Emitter]| plan::contain(&loaded.programs, any);
         let mut findings = Findings::default();
-        let sees_queue = is_attached(Emitter::Queue);
+        let sees_queue = is_attached(plan::QUEUE);
         let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
         // Two are read; the third is left unread, which this plan can't see.
         let expected = if is_by_receiver { 2 } else { 3 };
@@ -298,20 +299,20 @@ impl Seen {
         };
         expect(!is_by_receiver, self.outcomes.len(), 3, "results");
         expect(
-            (is_attached(Emitter::DequeueReturn) && sees_queue) || is_by_receiver,
+            (is_attached(plan::DEQUEUE) && sees_queue) || is_by_receiver,
             self.dequeues.len(),
             2,
             "deliveries",
         );
         expect(
-            is_attached(Emitter::Release) && sees_queue,
+            is_attached(plan::RELEASE) && sees_queue,
             self.closed.len(),
             1,
             "closed receivers",
         );
         // In the other plan only senders that outlive the delivery are followed.
         expect(
-            is_attached(Emitter::Exit) && !is_by_receiver,
+            is_attached(&[Emitter::Exit]) && !is_by_receiver,
             self.exits.len(),
             1,
             "exits",
@@ -323,7 +324,7 @@ impl Seen {
             "receivers",
         );
         expect(
-            is_attached(Emitter::ConnectReturn),
+            is_attached(plan::CONNECT),
             self.connects.len(),
             1,
             "failed connects",

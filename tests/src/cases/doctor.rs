@@ -135,7 +135,10 @@ pub fn doctor_agrees_with_the_kernel_and_with_trace(alone: &Alone<'_>) -> Result
     plan_is_that_of_trace(alone, &report)?;
     until("the doctor's programs to be gone", || {
         let programs = bpf::objects(Kind::Program)?;
-        Ok((!programs.values().any(|name| name == "send_entry")).then_some(()))
+        Ok((!programs
+            .values()
+            .any(|name| name == "send_entry" || name == "tramp_send"))
+        .then_some(()))
     })?;
     lines_hold(&doctor(alone, &[])?)
 }
@@ -188,7 +191,7 @@ fn hooks_are_those_of_the_kernel(report: &Report) -> Result<()> {
         symbols.contains("unix_dgram_sendmsg"),
         "/proc/kallsyms is of no use"
     );
-    ensure!(report.hooks.len() == 15, "{} hooks", report.hooks.len());
+    ensure!(report.hooks.len() == 22, "{} hooks", report.hooks.len());
     for hook in &report.hooks {
         let symbol = match hook.style.as_str() {
             "raw_tracepoint" => format!("__traceiter_{}", hook.target),
@@ -323,7 +326,7 @@ pub fn doctor_finds_what_a_filter_refuses(alone: &Alone<'_>) -> Result<()> {
     };
     let report = Report::read(&run(&["doctor", "--json"])?)?;
     for hook in &report.hooks {
-        let is_refused = matches!(hook.style.as_str(), "raw_tracepoint" | "fexit");
+        let is_refused = matches!(hook.style.as_str(), "raw_tracepoint" | "fentry" | "fexit");
         if is_refused {
             ensure!(hook.attached == Some(false), "{hook:?}");
         } else if alone.home == Home::Guest {

@@ -77,11 +77,13 @@ pub struct Arguments {
 enum Plan {
     /// What the agent chooses on this kernel
     Auto,
-    /// Trampolines (fentry and fexit)
+    /// Trampolines (fentry and fexit) alone
+    Trampolines,
+    /// Kprobes and a trampoline
     Full,
-    /// Kprobes instead of trampolines
+    /// Kprobes alone
     NoTrampolines,
-    /// Tracepoints of system calls only
+    /// Raw tracepoints alone
     Tracepoints,
 }
 

@@ -1,0 +1,151 @@
+//! Plan of trampolines: where a call in flight is kept. A hash costs more than all the rest of an
+//! unrelated datagram, so each CPU has places of its own for calls that begin there.
+//!
+//! A place is taken only by the CPU it belongs to, and no program is preempted where this plan is
+//! used, so nothing races for it. The call itself may go on, and end, on another CPU: then its place is
+//! looked for. Where two threads want the same place, the second one goes to `CALLS`.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use notify_trace_common::limits::{Emitter, SLOTS_PER_CPU};
+
+use crate::maps::{CALLS, Call, SLOTS};
+use crate::{emit, task};
+
+/// CPUs that there may ever be; `SLOTS` has places for so many.
+#[unsafe(no_mangle)]
+pub static CPUS: Global<u32> = Global::new(1);
+
+/// Most CPUs that are searched: the kernel's own limit on x86-64 (`CONFIG_NR_CPUS`).
+const CPUS_MAX: u32 = 8_192;
+
+/// A call that was found.
+pub struct Found {
+    /// The call.
+    pub call: &'static mut Call,
+    /// Whether it lies in `CALLS`.
+    is_in_table: bool,
+}
+
+#[inline(always)]
+fn place(cpu: u32, thread: u64) -> Option<&'static mut Call> {
+    let place = SLOTS.get_ptr_mut(cpu * SLOTS_PER_CPU + (thread as u32 & (SLOTS_PER_CPU - 1)))?;
+    // SAFETY: a map's value, valid as long as the programs; who may write it is said above.
+    Some(unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+/// A call of the current thread begins.
+#[inline(always)]
+pub fn begin(emitter: Emitter, sk: u64, name: u64, name_len: u32, len: u32, now_ns: u64) {
+    let thread = task::thread();
+    let Some(call) = place(cpu(), thread).filter(|it| it.thread == 0 || it.thread == thread) else {
+        let call = Call {
+            thread,
+            sk,
+            name,
+            skb: 0,
+            entry_ns: now_ns,
+            queued_ns: 0,
+            id: 0,
+            receiver_inode: 0,
+            claimed_pid: 0,
+            claimed_uid: 0,
+            claimed_gid: 0,
+            fds: 0,
+            len,
+            queue_len: 0,
+            queue_tries: 0,
+            rule: 0,
+            flags: 0,
+            name_len,
+        };
+        emit::begin(emitter, &CALLS, &call);
+        return;
+    };
+    if call.thread == thread
+        && let Some(counters) = emit::counters(emitter)
+    {
+        // Left behind: a thread is in one call at a time.
+        counters.returns_missed += 1;
+    }
+    call.thread = thread;
+    call.sk = sk;
+    call.name = name;
+    call.skb = 0;
+    call.entry_ns = now_ns;
+    call.queued_ns = 0;
+    call.id = 0;
+    call.receiver_inode = 0;
+    call.fds = 0;
+    call.len = len;
+    call.queue_len = 0;
+    call.queue_tries = 0;
+    call.rule = 0;
+    call.flags = 0;
+    call.name_len = name_len;
+}
+
+/// The current thread's call.
+#[inline(always)]
+pub fn find() -> Option<Found> {
+    let thread = task::thread();
+    let here = cpu();
+    if let Some(call) = place(here, thread)
+        && call.thread == thread
+    {
+        return Some(Found {
+            call,
+            is_in_table: false,
+        });
+    }
+    if let Some(call) = CALLS.get_ptr_mut(thread) {
+        return Some(Found {
+            // SAFETY: the key is the current thread, so nothing else uses this entry.
+            call: unsafe { &mut *call },
+            is_in_table: true,
+        });
+    }
+    let call = search(thread);
+    if call.is_null() {
+        return None;
+    }
+    Some(Found {
+        // SAFETY: not null, so a place that holds the current thread's call.
+        call: unsafe { &mut *call },
+        is_in_table: false,
+    })
+}
+
+/// The thread slept and woke on another CPU: which place has its call? Null: none.
+#[inline(never)]
+fn search(thread: u64) -> *mut Call {
+    for cpu in 0..CPUS_MAX {
+        if cpu >= CPUS.load() {
+            break;
+        }
+        if let Some(call) = place(cpu, thread)
+            && call.thread == thread
+        {
+            return call;
+        }
+    }
+    core::ptr::null_mut()
+}
+
+impl Found {
+    /// The call has ended.
+    #[inline(always)]
+    pub fn free(self) {
+        if self.is_in_table {
+            let _ = CALLS.remove(self.call.thread);
+        } else {
+            self.call.thread = 0;
+        }
+    }
+}

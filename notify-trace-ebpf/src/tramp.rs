@@ -1,0 +1,238 @@
+//! The plan of trampolines, for kernels on which no program is preempted: the same stages as those of
+//! the probes, each at a fraction of the cost.
+//!
+//! A trampoline calls its program directly, hands it the arguments with their types, so that fields are
+//! plain loads, and at the end of a function the arguments again, so that nothing has to be carried
+//! there. Where programs may be preempted, the kernel skips runs of them, and the plan of probes is
+//! the one that loses nothing.
+//!
+//! What is unrelated leaves as early as it can be known: a stream at its socket's type, a datagram at
+//! its destination (`VERDICTS`, by what the sender wrote) and at its receiver (`UNRELATED`).
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::{FEntryContext, FExitContext};
+use notify_trace_common::limits::Emitter;
+
+use crate::maps::{
+    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Call, Connect, Scratch, UNRELATED, UNRELATED_PLACES,
+    Unrelated,
+};
+use crate::payload::{emit_send, keep_control_block, rule_by_destination, socket_inode};
+use crate::queue::{receiver_key, receiver_state};
+use crate::read::{
+    MSG_NAME, MSG_NAMELEN, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK,
+    UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
+};
+use crate::{connect, emit, queue, receive, select, send, slots, task};
+
+const AF_UNIX: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
+/// Bytes before `sun_path` in `struct sockaddr_un`: the family.
+const FAMILY_BYTES: u32 = 2;
+
+/// Slots of a context that hold what the function returned: those behind its arguments.
+/// (`bpf_get_func_ret` would need Linux 5.17.)
+mod returned {
+    pub const SENDMSG: usize = 3;
+    pub const COPY: usize = 4;
+    pub const RECEIVE: usize = 6;
+    pub const CONNECT: usize = 4;
+}
+
+/// Whether a `struct sock` that can be peeked into is a datagram socket of AF_UNIX.
+#[inline(always)]
+fn is_unix_datagram(sk: u64) -> bool {
+    peek::<u16>(sk, &SOCK_TYPE) == Some(SOCK_DGRAM)
+        && peek::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
+}
+
+/// `unix_dgram_sendmsg` is entered.
+#[inline(always)]
+pub fn try_send(ctx: &FEntryContext) -> Option<()> {
+    let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
+    // SOCK_SEQPACKET comes through here too.
+    if peek::<u16>(sk, &SOCK_TYPE)? != SOCK_DGRAM {
+        return None;
+    }
+    let msg = ctx.arg::<u64>(1);
+    let name = peek::<u64>(msg, &MSG_NAME).unwrap_or(0);
+    let name_len = peek::<u32>(msg, &MSG_NAMELEN).unwrap_or(0);
+    let len = ctx.arg::<u64>(2) as u32;
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    slots::begin(Emitter::TrampSend, sk, name, name_len, len, now_ns);
+    Some(())
+}
+
+/// `skb_copy_datagram_from_iter` has returned.
+#[inline(always)]
+pub fn try_copy(ctx: &FExitContext) -> Option<()> {
+    let skb = ctx.arg::<u64>(0);
+    let sk = peek::<u64>(skb, &SKB_SK)?;
+    if !is_unix_datagram(sk) {
+        return None;
+    }
+    let call = slots::find()?.call;
+    if call.sk != sk {
+        return None;
+    }
+    if ctx.arg::<i32>(returned::COPY) != 0 {
+        // The rest of the buffer is uninitialised: there is no payload.
+        call.skb = 0;
+        return None;
+    }
+    call.skb = skb;
+    call.flags = CALL_COPIED;
+    let fds = peek_within::<u64>(skb, &SKB_CB, &UNIXCB_FP);
+    let claimed = peek_within::<u64>(skb, &SKB_CB, &UNIXCB_PID);
+    if fds == Some(0) && claimed == Some(0) {
+        call.fds = 0;
+        call.flags |= CALL_CONTROL;
+    } else {
+        keep_control_block(call);
+    }
+    let scratch = emit::scratch(Emitter::TrampCopy)?;
+    let rule = rule_of_destination(scratch, call);
+    if rule == 0 {
+        return None;
+    }
+    if !task::is_wanted() {
+        call.flags |= CALL_UNRELATED;
+        return None;
+    }
+    call.rule = rule;
+    emit_send(ctx, Emitter::TrampCopy, scratch, call, 0);
+    Some(())
+}
+
+/// The rule that the destination matches, by the caches where they know it.
+#[inline(always)]
+fn rule_of_destination(scratch: &mut Scratch, call: &Call) -> u32 {
+    if call.name != 0 && call.name_len > FAMILY_BYTES {
+        let path = call.name + u64::from(FAMILY_BYTES);
+        return select::rule_of_written(scratch, path, call.name_len - FAMILY_BYTES);
+    }
+    let Some(peer) = pointer(call.sk, &UNIX_SOCK_PEER) else {
+        return 0;
+    };
+    if is_known_unrelated(peer, socket_inode(peer)) {
+        return 0;
+    }
+    rule_by_destination(scratch, call)
+}
+
+/// `security_unix_may_send` is entered.
+#[inline(always)]
+pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
+    let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
+    let call = slots::find()?.call;
+    // Without a buffer it is connect(2).
+    if call.sk != sk || call.skb == 0 || call.flags & CALL_UNRELATED != 0 {
+        return None;
+    }
+    let receiver_socket = ctx.arg::<u64>(1);
+    let receiver_sk = peek::<u64>(receiver_socket, &SOCKET_SK)?;
+    // An inode is no part of what the verifier knows a socket to be.
+    let inode = read_or_0(receiver_socket, &SOCKET_INODE);
+    if call.id == 0 && is_known_unrelated(receiver_sk, inode) {
+        call.flags |= CALL_UNRELATED;
+        return None;
+    }
+    let scratch = emit::scratch(Emitter::TrampQueue)?;
+    let key = receiver_key(receiver_sk, inode);
+    let state = receiver_state(scratch, &key);
+    if state.rule == 0 && key.address != 0 {
+        // A name is for good.
+        remember_unrelated(receiver_sk, inode);
+    }
+    if call.id == 0 && (state.rule == 0 || !task::is_wanted()) {
+        call.flags |= CALL_UNRELATED;
+        return None;
+    }
+    queue::join(
+        ctx,
+        Emitter::TrampQueue,
+        scratch,
+        call,
+        receiver_sk,
+        &key,
+        state,
+    )
+}
+
+#[inline(always)]
+fn place_of(inode: u64) -> Option<*mut Unrelated> {
+    UNRELATED.get_ptr_mut((inode ^ (inode >> 12)) as u32 & (UNRELATED_PLACES - 1))
+}
+
+/// Whether a receiving socket is known to be none of ours. A place that another CPU writes meanwhile
+/// has an inode number that was looked at, whichever of the two it is.
+#[inline(always)]
+fn is_known_unrelated(sk: u64, inode: u64) -> bool {
+    let Some(place) = place_of(inode) else {
+        return false;
+    };
+    // SAFETY: a map's value, valid as long as the programs; read word by word.
+    let known = unsafe { ((*place).inode, (*place).sk) };
+    inode != 0 && known == (inode, sk)
+}
+
+#[inline(always)]
+fn remember_unrelated(sk: u64, inode: u64) {
+    if inode != 0
+        && let Some(place) = place_of(inode)
+    {
+        // SAFETY: as above.
+        unsafe { *place = Unrelated { inode, sk } };
+    }
+}
+
+/// `unix_dgram_sendmsg` has returned.
+#[inline(always)]
+pub fn try_sent(ctx: &FExitContext) -> Option<()> {
+    let found = slots::find()?;
+    let is_unrelated = found.call.flags & CALL_UNRELATED != 0;
+    let is_wanted = !is_unrelated && (found.call.id != 0 || task::is_wanted());
+    if is_wanted {
+        let ret = ctx.arg::<i32>(returned::SENDMSG);
+        send::conclude(ctx, Emitter::TrampSent, found.call, ret);
+    }
+    found.free();
+    Some(())
+}
+
+/// `__skb_try_recv_datagram` has returned.
+#[inline(always)]
+pub fn try_dequeue(ctx: &FExitContext) -> Option<()> {
+    let skb = ctx.arg::<u64>(returned::RECEIVE);
+    let sk = ctx.arg::<u64>(0);
+    if skb == 0 || ctx.arg::<u32>(2) & receive::MSG_PEEK != 0 || !is_unix_datagram(sk) {
+        return None;
+    }
+    receive::leave(ctx, Emitter::TrampDequeue, skb, sk)
+}
+
+/// `unix_dgram_connect` has returned.
+#[inline(always)]
+pub fn try_connect(ctx: &FExitContext) -> Option<()> {
+    let ret = ctx.arg::<i32>(returned::CONNECT);
+    if ret >= 0 || !task::is_wanted() {
+        return None;
+    }
+    let connect = Connect {
+        socket: ctx.arg::<u64>(0),
+        address: ctx.arg::<u64>(1),
+        len: u64::from(ctx.arg::<u32>(2)),
+    };
+    connect::fail(ctx, Emitter::TrampConnect, &connect, ret)
+}
+
+/// `unix_release` is entered.
+#[inline(always)]
+pub fn try_release(ctx: &FEntryContext) -> Option<()> {
+    let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
+    if sk == 0 || !is_unix_datagram(sk) {
+        return None;
+    }
+    receive::close(ctx, Emitter::TrampRelease, sk)
+}
