@@ -9,7 +9,7 @@
 //! Owns the order of rounds and what is measured when; judges nothing: folding the lines is left to
 //! `cargo xtask bench`. Progress goes to standard error.
 //!
-//! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--rounds N] [--operations N]
+//! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--strace PATH] [--rounds N] [--operations N]
 //! [--idle-seconds N]`, as root.
 
 mod line;
@@ -23,7 +23,7 @@ use std::{
     io::{Write as _, stdout},
     path::Path,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -32,7 +32,7 @@ use self::{
     line::{Fact, Measured},
     peer::Peer,
     running::Running,
-    workload::{Scene, Workload},
+    workload::{FLOOD_MARK, Scene, Workload},
 };
 
 /// What the command line asks for.
@@ -40,6 +40,7 @@ use self::{
 struct Settings {
     agent: Option<String>,
     bpftrace: Option<String>,
+    strace: Option<String>,
     /// How often each peer has its turn.
     rounds: u32,
     /// Operations of a workload in each round.
@@ -50,6 +51,10 @@ struct Settings {
 
 /// How long a peer that has just attached, or has just worked, is left alone.
 const REST: Duration = Duration::from_millis(500);
+/// How many datagrams are sent one by one, to see how soon they are shown.
+const LATENCIES: u32 = 100;
+/// How long after the one before.
+const BETWEEN: Duration = Duration::from_millis(15);
 
 /// Runs the bench. The last line tells that it came to its end.
 pub fn run(options: &[&str]) -> Result<ExitCode> {
@@ -65,7 +70,11 @@ pub fn run(options: &[&str]) -> Result<ExitCode> {
 
 fn measure(settings: &Settings, root: &Path) -> Result<()> {
     let scene = Scene::new(root)?;
-    let peers = peer::all(settings.agent.as_deref(), settings.bpftrace.as_deref());
+    let peers = peer::all(
+        settings.agent.as_deref(),
+        settings.bpftrace.as_deref(),
+        settings.strace.as_deref(),
+    );
     ensure!(peers.len() > 1, "nothing to measure: give --agent PATH");
     if let Some(why) = scene.left_out() {
         say(&Fact::new("left out", why))?;
@@ -116,7 +125,7 @@ fn one_turn(
         scene.nudge()?;
         running.wait_for_nudge()?;
         tell_memory(running, "memory after attach", &tell)?;
-        if round == settings.rounds && settings.idle_seconds > 0 {
+        if round == settings.rounds && settings.idle_seconds > 0 && !peer.is_slow {
             let idle = Duration::from_secs(settings.idle_seconds.into());
             tell(
                 "idle",
@@ -125,31 +134,71 @@ fn one_turn(
             )?;
         }
     }
-    for workload in Workload::ALL.into_iter().filter(|it| scene.can(*it)) {
+    let is_wanted = |it: &Workload| scene.can(*it) && (!peer.is_slow || it.is_compared_with_slow());
+    let operations = settings.operations / if peer.is_slow { 100 } else { 1 };
+    for workload in Workload::ALL.into_iter().filter(is_wanted) {
         let before_ns = running.as_ref().map(Running::cpu_ns).transpose()?;
-        let spent = scene.run(workload, settings.operations)?;
+        let spent = scene.run(workload, operations)?;
         tell(workload.name(), "ns_per_op", spent.ns_per_operation)?;
-        if workload == Workload::Captured
-            && let (Some(running), Some(before_ns)) = (&mut running, before_ns)
-        {
+        let Some(mark) = workload.mark() else {
+            continue;
+        };
+        if let (Some(running), Some(before_ns)) = (&mut running, before_ns) {
+            running.sent.push((mark, spent.operations));
+            if peer.is_slow {
+                // Looking at it is work for it.
+                continue;
+            }
             let cpu_ns = running.cpu_ns_when_done()? - before_ns;
-            let sent = f64::from(spent.operations);
-            tell("CPU of the peer, per captured", "ns_per_op", cpu_ns / sent)?;
-            tell_memory(running, "memory after load", &tell)?;
-            running.sent += spent.operations;
+            if workload == Workload::Captured {
+                let sent = f64::from(spent.operations);
+                tell("CPU of the peer, per captured", "ns_per_op", cpu_ns / sent)?;
+                tell_memory(running, "memory after load", &tell)?;
+            }
         }
     }
-    let Some(running) = running else {
+    let Some(mut running) = running else {
         return Ok(());
     };
+    if !peer.is_slow {
+        tell_latency(&mut running, scene, &tell)?;
+    }
+    let begun = Instant::now();
     let end = running.stop()?;
-    tell(
-        "captured datagrams not shown",
-        "percent",
-        end.not_shown_percent,
-    )?;
+    tell("detach and end", "ms", begun.elapsed().as_secs_f64() * 1e3)?;
+    for (mark, percent) in end.not_shown_percent {
+        let what = match mark {
+            FLOOD_MARK => "flood, not shown",
+            _ => "captured datagrams not shown",
+        };
+        tell(what, "percent", percent)?;
+    }
     if let Some(claimed) = end.lost_by_itself {
         tell("losses it tells of", "records", claimed)?;
+    }
+    Ok(())
+}
+
+/// How long after its send call has returned a datagram stands in the output, each sent alone.
+fn tell_latency(
+    running: &mut Running,
+    scene: &Scene,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let mut all_ns = Vec::new();
+    for _ in 0..LATENCIES {
+        std::thread::sleep(BETWEEN);
+        let before = running.output_bytes()?;
+        let returned_ns = scene.send_one()?;
+        all_ns.push(running.shows_after_ns(returned_ns, before)?);
+    }
+    if let Some((_, sent)) = running.sent.first_mut() {
+        *sent += LATENCIES;
+    }
+    all_ns.sort_unstable();
+    for (what, at) in [("sent to shown, p50", 50), ("sent to shown, p99", 99)] {
+        let index = (all_ns.len() * at / 100).min(all_ns.len() - 1);
+        tell(what, "ns_per_op", all_ns[index] as f64)?;
     }
     Ok(())
 }
@@ -178,6 +227,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
     let mut settings = Settings {
         agent: None,
         bpftrace: None,
+        strace: None,
         rounds: 5,
         operations: 10_000,
         idle_seconds: 20,
@@ -195,6 +245,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
         match *option {
             "--agent" => settings.agent = Some((*value).to_owned()),
             "--bpftrace" => settings.bpftrace = Some((*value).to_owned()),
+            "--strace" => settings.strace = Some((*value).to_owned()),
             "--rounds" => settings.rounds = number()?,
             "--operations" => settings.operations = number()?,
             "--idle-seconds" => settings.idle_seconds = number()?,

@@ -20,6 +20,9 @@ pub struct Peer {
     version: Vec<String>,
     /// By what it is seen to watch.
     pub ready: Ready,
+    /// It slows those down that it watches so much that a hundredth of the work is enough, and only of what
+    /// it is compared by.
+    pub is_slow: bool,
     /// Reads its output's end and its error output: how many losses it tells of.
     pub losses: fn(&str, &str) -> Option<f64>,
     /// Reads its output's beginning: what is true of the run.
@@ -33,16 +36,19 @@ pub enum Ready {
     Says(&'static str),
     /// The kernel calls something from the beginning of this function.
     Attached(&'static str),
+    /// It traces this process (ptrace(2)).
+    TracesMe,
 }
 
 /// Everybody there is a program for, in the order of their turns.
-pub fn all(agent: Option<&str>, bpftrace: Option<&str>) -> Vec<Peer> {
+pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) -> Vec<Peer> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let nobody = Peer {
         name: "nothing",
         command: Vec::new(),
         version: Vec::new(),
         ready: Ready::Says(""),
+        is_slow: false,
         losses: |_, _| None,
         facts: |_| Vec::new(),
     };
@@ -51,6 +57,7 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>) -> Vec<Peer> {
         command: words(&[path, "trace", "-o", "json"]),
         version: words(&[path, "--version"]),
         ready: Ready::Says(r#""type":"session""#),
+        is_slow: false,
         losses: losses_of_agent,
         facts: facts_of_agent,
     });
@@ -59,10 +66,33 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>) -> Vec<Peer> {
         command: words(&[path, "-e", ONE_PROBE]),
         version: words(&[path, "--version"]),
         ready: Ready::Attached("unix_dgram_sendmsg"),
+        is_slow: false,
         losses: losses_of_bpftrace,
         facts: |_| Vec::new(),
     });
-    [Some(nobody), agent, bpftrace]
+    let pid = std::process::id().to_string();
+    let strace = strace.map(|path| Peer {
+        name: "strace",
+        // Sender and receiver are this very process.
+        command: words(&[
+            path,
+            "-f",
+            "-p",
+            &pid,
+            "-e",
+            "trace=sendto,sendmsg,recvfrom,recvmsg",
+            "-s",
+            "128",
+            "-o",
+            "/proc/self/fd/1",
+        ]),
+        version: words(&[path, "--version"]),
+        ready: Ready::TracesMe,
+        is_slow: true,
+        losses: |_, _| None,
+        facts: |_| Vec::new(),
+    });
+    [Some(nobody), agent, bpftrace, strace]
         .into_iter()
         .flatten()
         .collect()
@@ -85,8 +115,11 @@ impl Peer {
     pub fn version(&self) -> Option<Fact> {
         let (program, arguments) = self.version.split_first()?;
         let output = Command::new(program).args(arguments).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Some(Fact::new(self.name, text))
+        let text = String::from_utf8_lossy(&output.stdout);
+        Some(Fact::new(
+            self.name,
+            text.lines().next().unwrap_or_default(),
+        ))
     }
 }
 
@@ -135,14 +168,14 @@ mod tests {
 
     #[test]
     fn only_tools_that_are_given_have_a_turn() {
-        let names = |agent, bpftrace| -> Vec<_> {
-            let peers = all(agent, bpftrace);
+        let names = |agent, bpftrace, strace| -> Vec<_> {
+            let peers = all(agent, bpftrace, strace);
             peers.iter().map(|peer| peer.name).collect()
         };
-        assert_eq!(names(Some("/a"), None), ["nothing", "agent"]);
+        assert_eq!(names(Some("/a"), None, None), ["nothing", "agent"]);
         assert_eq!(
-            names(Some("/a"), Some("/b")),
-            ["nothing", "agent", "bpftrace"]
+            names(Some("/a"), Some("/b"), Some("/c")),
+            ["nothing", "agent", "bpftrace", "strace"]
         );
     }
 

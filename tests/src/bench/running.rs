@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -14,9 +15,9 @@ use super::{
     line::Fact,
     peer::{Peer, Ready},
     watch,
-    workload::{MARK, NUDGE},
+    workload::NUDGE,
 };
-use crate::raw::process::{Signal, kill};
+use crate::raw::process::{Signal, kill, monotonic_ns};
 
 /// How long a tool may take to attach, or to end, on an emulated CPU.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,15 +35,15 @@ pub struct Running {
     errors: PathBuf,
     /// From its start until it was seen to be ready.
     pub attach_ms: f64,
-    /// Measured datagrams that it should have shown.
-    pub sent: u32,
+    /// Measured datagrams that it should have shown, by what its lines about them have in them.
+    pub sent: Vec<(&'static str, u32)>,
 }
 
 /// What a tool's output says when it has ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    /// Of the measured datagrams: those that no line speaks of.
-    pub not_shown_percent: f64,
+    /// Of the measured datagrams: those that no line speaks of, as in [`Running::sent`].
+    pub not_shown_percent: Vec<(&'static str, f64)>,
     /// Losses that it tells of itself.
     pub lost_by_itself: Option<f64>,
 }
@@ -75,7 +76,7 @@ impl Running {
             output,
             errors,
             attach_ms: 0.0,
-            sent: 0,
+            sent: Vec::new(),
         };
         while !running.is_ready()? {
             if let Some(status) = running.child.try_wait().context("could not wait")? {
@@ -97,6 +98,13 @@ impl Running {
         match self.peer.ready {
             Ready::Says(text) => Ok(self.said()?.contains(text)),
             Ready::Attached(function) => is_attached_to(function),
+            Ready::TracesMe => {
+                let status = fs::read_to_string("/proc/self/status")?;
+                let tracer = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("TracerPid:"));
+                Ok(tracer.is_some_and(|pid| pid.trim() == self.child.id().to_string()))
+            }
         }
     }
 
@@ -130,6 +138,27 @@ impl Running {
         watch::cpu_ns_when_done(self.pid())
     }
 
+    /// How long it took until its output grew, after `returned_ns`.
+    pub fn shows_after_ns(&self, returned_ns: u64, length_before: u64) -> Result<u64> {
+        loop {
+            let now_ns = monotonic_ns();
+            if self.output_bytes()? > length_before {
+                return Ok(now_ns.saturating_sub(returned_ns));
+            }
+            ensure!(
+                now_ns.saturating_sub(returned_ns) < 10_000_000_000,
+                "it doesn't show what was sent"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// How much it has written.
+    pub fn output_bytes(&self) -> Result<u64> {
+        let about = || format!("could not look at {}", self.output.display());
+        Ok(fs::metadata(&self.output).with_context(about)?.len())
+    }
+
     /// What its output says about the run.
     pub fn facts(&self) -> Result<Vec<Fact>> {
         Ok((self.peer.facts)(&self.said()?))
@@ -139,16 +168,20 @@ impl Running {
     pub fn stop(mut self) -> Result<End> {
         kill(self.pid(), Signal::Interrupt).context("could not end it")?;
         let status = self.wait()?;
+        // Some end by the signal itself.
         ensure!(
-            status.success(),
+            status.success() || status.signal() == Some(Signal::Interrupt.number()),
             "it ended with {status}: {}",
             self.complaints()
         );
         let said = self.said()?;
-        let shown = said.lines().filter(|line| line.contains(MARK)).count();
-        let shown = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
+        let not_shown = self.sent.iter().map(|(mark, sent)| {
+            let shown = said.lines().filter(|line| line.contains(mark)).count();
+            let shown = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
+            (*mark, (1.0 - shown / f64::from(*sent)) * 100.0)
+        });
         Ok(End {
-            not_shown_percent: (1.0 - shown / f64::from(self.sent)) * 100.0,
+            not_shown_percent: not_shown.collect(),
             lost_by_itself: (self.peer.losses)(&said, &self.complaints()),
         })
     }

@@ -4,8 +4,8 @@
 //! of its fastest batch: whoever else runs, in the guest or on the host, only ever makes one slower.
 
 use std::{
-    io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, UdpSocket},
+    io,
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::{
@@ -19,22 +19,28 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::raw::{process::monotonic_ns, socket};
+use crate::raw::{
+    network::Echo,
+    process::{self, monotonic_ns},
+    socket,
+};
 
 /// The end of every measured datagram; a peer's output is searched for it.
 pub const MARK: &str = "bench captured";
+/// The same of those sent without a rest.
+pub const FLOOD_MARK: &str = "bench flood";
 /// The end of a datagram that only asks whether a peer sees it.
 pub const NUDGE: &str = "bench nudge";
 
 /// What is sent: an assignment, whose name and value a peer may show apart.
 const MEASURED: &[u8] = b"STATUS=bench captured";
+const FLOODING: &[u8] = b"STATUS=bench flood";
 const NUDGING: &[u8] = b"STATUS=bench nudge";
 
 /// Batches in each round.
 const BATCHES: u32 = 50;
-/// A batch of datagrams that peers show is this much smaller, and followed by a rest in which they
-/// show them: a peer that loses half of them would only do half of the work.
-const CAPTURED_IS_LESS: u32 = 5;
+/// A batch of datagrams that peers show is followed by a rest in which they show them: a peer that
+/// loses half of them would only do half of the work.
 const REST: Duration = Duration::from_millis(40);
 
 /// What is done.
@@ -42,25 +48,84 @@ const REST: Duration = Duration::from_millis(40);
 pub enum Workload {
     /// A datagram to a unix socket that no rule selects.
     Unrelated,
+    /// The same over a connected socket.
+    UnrelatedConnected,
+    /// The same from so many threads at once, each with sockets of its own.
+    UnrelatedFrom(usize),
     /// A datagram to a notify socket.
     Captured,
+    /// The same without any rest.
+    Flood,
     /// A write to a unix stream.
     Stream,
     /// A UDP datagram over the loopback device.
     Udp,
+    /// A write to a TCP connection over the loopback device.
+    Tcp,
+    /// A netlink message to oneself.
+    Netlink,
+    /// A packet over the loopback device.
+    Packet,
+    /// A process that is started and ends.
+    Fork,
 }
 
 impl Workload {
-    /// All, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Unrelated, Self::Stream, Self::Udp, Self::Captured];
+    /// All, in the order in which they run: those that peers show are last.
+    pub const ALL: [Self; 12] = [
+        Self::Unrelated,
+        Self::UnrelatedConnected,
+        Self::UnrelatedFrom(4),
+        Self::UnrelatedFrom(16),
+        Self::Stream,
+        Self::Udp,
+        Self::Tcp,
+        Self::Netlink,
+        Self::Packet,
+        Self::Fork,
+        Self::Captured,
+        Self::Flood,
+    ];
 
     /// What a line of output calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unrelated => "unrelated datagram",
+            Self::UnrelatedConnected => "unrelated, connected",
+            Self::UnrelatedFrom(4) => "unrelated, 4 senders",
+            Self::UnrelatedFrom(_) => "unrelated, 16 senders",
             Self::Captured => "captured datagram",
+            Self::Flood => "flood of captured",
             Self::Stream => "stream write",
             Self::Udp => "UDP datagram",
+            Self::Tcp => "TCP write",
+            Self::Netlink => "netlink message",
+            Self::Packet => "AF_PACKET packet",
+            Self::Fork => "fork and exit",
+        }
+    }
+
+    /// By how much fewer operations tell as much: they take longer, or peers have to show each.
+    const fn less(self) -> u32 {
+        match self {
+            Self::Captured => 5,
+            Self::Fork => 20,
+            Self::UnrelatedFrom(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether tools that slow everything down do this, too.
+    pub const fn is_compared_with_slow(self) -> bool {
+        matches!(self, Self::Unrelated | Self::Captured)
+    }
+
+    /// What peers that show datagrams show of this; `None`: nothing.
+    pub const fn mark(self) -> Option<&'static str> {
+        match self {
+            Self::Captured => Some(MARK),
+            Self::Flood => Some(FLOOD_MARK),
+            _ => None,
         }
     }
 }
@@ -78,9 +143,15 @@ pub struct Spent {
 pub struct Scene {
     sender: OwnedFd,
     unrelated: (PathBuf, UnixDatagram),
+    connected: UnixDatagram,
+    /// As many as the largest crowd has senders.
+    crowd: Vec<(UnixDatagram, (PathBuf, UnixDatagram))>,
     captured: (PathBuf, UnixDatagram),
     stream: (UnixStream, UnixStream),
     udp: io::Result<UdpSocket>,
+    tcp: io::Result<(TcpStream, TcpStream)>,
+    netlink: io::Result<Echo>,
+    packet: io::Result<Echo>,
 }
 
 impl Scene {
@@ -92,24 +163,54 @@ impl Scene {
                 .with_context(|| format!("could not bind {}", path.display()))?;
             anyhow::Ok((path, socket))
         };
+        let unrelated = bind("unrelated.sock")?;
+        let connected = UnixDatagram::unbound().context("no socket to connect")?;
+        connected
+            .connect(&unrelated.0)
+            .context("could not connect")?;
+        let crowd = (0..16)
+            .map(|number| {
+                let sender = UnixDatagram::unbound().context("no socket to send from")?;
+                Ok((sender, bind(&format!("unrelated-{number}.sock"))?))
+            })
+            .collect::<Result<_>>()?;
         Ok(Self {
             sender: socket::socket(socket::Kind::Datagram).context("no socket to send from")?,
-            unrelated: bind("unrelated.sock")?,
+            unrelated,
+            connected,
+            crowd,
             captured: bind("notify.sock")?,
             stream: UnixStream::pair().context("no stream")?,
             udp: udp(),
+            tcp: tcp(),
+            netlink: Echo::netlink(),
+            packet: Echo::packet(),
         })
+    }
+
+    fn obstacle(&self, workload: Workload) -> Option<&io::Error> {
+        match workload {
+            Workload::Udp => self.udp.as_ref().err(),
+            Workload::Tcp => self.tcp.as_ref().err(),
+            Workload::Netlink => self.netlink.as_ref().err(),
+            Workload::Packet => self.packet.as_ref().err(),
+            _ => None,
+        }
     }
 
     /// Why not all workloads are possible here, if so.
     pub fn left_out(&self) -> Option<String> {
-        let error = self.udp.as_ref().err()?;
-        Some(format!("{}: {error}", Workload::Udp.name()))
+        let why = Workload::ALL.into_iter().filter_map(|workload| {
+            let error = self.obstacle(workload)?;
+            Some(format!("{}: {error}", workload.name()))
+        });
+        let why: Vec<_> = why.collect();
+        (!why.is_empty()).then(|| why.join("; "))
     }
 
     /// Whether a workload is possible here.
     pub fn can(&self, workload: Workload) -> bool {
-        workload != Workload::Udp || self.udp.is_ok()
+        self.obstacle(workload).is_none()
     }
 
     /// Sends a datagram that isn't counted to the notify socket.
@@ -120,18 +221,20 @@ impl Scene {
 
     /// Does a workload about so often in batches, and one batch more to warm up.
     pub fn run(&self, workload: Workload, operations: u32) -> Result<Spent> {
-        let is_captured = workload == Workload::Captured;
-        let less = if is_captured { CAPTURED_IS_LESS } else { 1 };
-        let in_batch = (operations / BATCHES / less).max(1);
+        let in_batch = (operations / BATCHES / workload.less()).max(1);
         let mut done = 0;
         let mut batch = || {
             let start_ns = monotonic_ns();
-            for _ in 0..in_batch {
-                self.once(workload)?;
+            if let Workload::UnrelatedFrom(senders) = workload {
+                self.crowd(senders, in_batch)?;
+            } else {
+                for _ in 0..in_batch {
+                    self.once(workload)?;
+                }
             }
             let spent_ns = monotonic_ns() - start_ns;
             done += in_batch;
-            if is_captured {
+            if workload == Workload::Captured {
                 std::thread::sleep(REST);
             }
             io::Result::Ok(spent_ns)
@@ -149,23 +252,72 @@ impl Scene {
             .with_context(|| workload.name().to_owned())
     }
 
+    /// Sends one datagram that is captured; when the call had returned.
+    pub fn send_one(&self) -> Result<u64> {
+        let (path, receiver) = &self.captured;
+        socket::send_to(
+            self.sender.as_fd(),
+            MEASURED,
+            path.as_os_str().as_bytes(),
+            0,
+        )?;
+        let returned_ns = monotonic_ns();
+        receiver.recv(&mut [0; 64])?;
+        Ok(returned_ns)
+    }
+
+    /// So many operations, shared by so many threads.
+    fn crowd(&self, senders: usize, operations: u32) -> io::Result<()> {
+        let each = operations / u32::try_from(senders).map_err(io::Error::other)?;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .crowd
+                .iter()
+                .take(senders)
+                .map(|(sender, (path, receiver))| {
+                    scope.spawn(move || {
+                        for _ in 0..each.max(1) {
+                            sender.send_to(MEASURED, path)?;
+                            receiver.recv(&mut [0; 64])?;
+                        }
+                        io::Result::Ok(())
+                    })
+                })
+                .collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| io::Error::other("a sender panicked"))?
+            })
+        })
+    }
+
     fn once(&self, workload: Workload) -> io::Result<()> {
         match workload {
-            Workload::Unrelated => self.datagram(&self.unrelated, MEASURED),
-            Workload::Captured => self.datagram(&self.captured, MEASURED),
-            Workload::Stream => {
-                let (mut from, mut to) = (&self.stream.0, &self.stream.1);
-                from.write_all(MEASURED)?;
-                to.read_exact(&mut [0; MEASURED.len()])
+            Workload::Unrelated | Workload::UnrelatedFrom(_) => {
+                self.datagram(&self.unrelated, MEASURED)
             }
+            Workload::UnrelatedConnected => {
+                self.connected.send(MEASURED)?;
+                self.unrelated.1.recv(&mut [0; 64])?;
+                Ok(())
+            }
+            Workload::Captured => self.datagram(&self.captured, MEASURED),
+            Workload::Flood => self.datagram(&self.captured, FLOODING),
+            Workload::Stream => through(&self.stream.0, &self.stream.1),
             Workload::Udp => {
-                let Ok(socket) = &self.udp else {
-                    return Err(io::ErrorKind::Unsupported.into());
-                };
+                let socket = made(&self.udp)?;
                 socket.send(MEASURED)?;
                 socket.recv(&mut [0; 64])?;
                 Ok(())
             }
+            Workload::Tcp => {
+                let (from, to) = made(&self.tcp)?;
+                through(from, to)
+            }
+            Workload::Netlink => made(&self.netlink)?.once(MEASURED),
+            Workload::Packet => made(&self.packet)?.once(MEASURED),
+            Workload::Fork => process::wait(process::fork(|| 0)?).map(drop),
         }
     }
 
@@ -175,6 +327,28 @@ impl Scene {
         receiver.recv(&mut [0; 64])?;
         Ok(())
     }
+}
+
+/// What could be made.
+fn made<T>(place: &io::Result<T>) -> io::Result<&T> {
+    place.as_ref().map_err(|error| error.kind().into())
+}
+
+/// Writes, and reads what was written.
+fn through(mut from: impl io::Write, mut to: impl io::Read) -> io::Result<()> {
+    from.write_all(MEASURED)?;
+    to.read_exact(&mut [0; MEASURED.len()])
+}
+
+/// Both ends of a connection to oneself.
+fn tcp() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let from = TcpStream::connect(listener.local_addr()?)?;
+    let (to, _) = listener.accept()?;
+    from.set_nodelay(true)?;
+    to.set_read_timeout(Some(Duration::from_secs(10)))?;
+    through(&from, &to)?;
+    Ok((from, to))
 }
 
 /// A socket that is connected to itself; fails where the loopback device is down.
@@ -199,6 +373,7 @@ mod tests {
     #[test]
     fn what_is_sent_ends_with_what_is_searched_for() {
         assert!(MEASURED.ends_with(MARK.as_bytes()));
+        assert!(FLOODING.ends_with(FLOOD_MARK.as_bytes()));
         assert!(NUDGING.ends_with(NUDGE.as_bytes()));
     }
 
@@ -212,10 +387,11 @@ mod tests {
         let root = std::env::temp_dir().join(format!("bench-workload.{}", std::process::id()));
         std::fs::create_dir(&root).unwrap();
         let scene = Scene::new(&root).unwrap();
-        for workload in Workload::ALL.into_iter().filter(|it| scene.can(*it)) {
+        let can = |it: &Workload| scene.can(*it) && *it != Workload::Fork;
+        for workload in Workload::ALL.into_iter().filter(can) {
             let spent = scene.run(workload, 100).unwrap();
             assert!(spent.ns_per_operation > 0.0, "{workload:?}");
-            let each = if workload == Workload::Captured { 1 } else { 2 };
+            let each = (2 / workload.less()).max(1);
             assert_eq!(spent.operations, 51 * each, "{workload:?}");
         }
         std::fs::remove_dir_all(&root).unwrap();

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod compat;
 pub mod fault;
 pub mod memory;
+pub mod network;
 pub mod process;
 pub mod socket;
 pub mod uring;

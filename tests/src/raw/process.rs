@@ -23,6 +23,20 @@ pub enum Signal {
     HangUp,
 }
 
+impl Signal {
+    /// As the kernel numbers it (signal(7)).
+    pub const fn number(self) -> c_int {
+        match self {
+            Self::Terminate => libc::SIGTERM,
+            Self::Interrupt => libc::SIGINT,
+            Self::Kill => libc::SIGKILL,
+            Self::Stop => libc::SIGSTOP,
+            Self::Continue => libc::SIGCONT,
+            Self::HangUp => libc::SIGHUP,
+        }
+    }
+}
+
 /// Runs `act` in a new process; its return value is the exit code. Only a process with one thread
 /// can do that: locks that another thread holds would stay locked in the child for ever.
 pub fn fork(act: impl FnOnce() -> u8) -> io::Result<u32> {
@@ -133,16 +147,8 @@ pub fn wait_exited(pid: u32) -> io::Result<()> {
 
 /// `kill(2)`.
 pub fn kill(pid: u32, signal: Signal) -> io::Result<()> {
-    let signal = match signal {
-        Signal::Terminate => libc::SIGTERM,
-        Signal::Interrupt => libc::SIGINT,
-        Signal::Kill => libc::SIGKILL,
-        Signal::Stop => libc::SIGSTOP,
-        Signal::Continue => libc::SIGCONT,
-        Signal::HangUp => libc::SIGHUP,
-    };
     // SAFETY: no pointers.
-    check(unsafe { libc::kill(pid_of(pid)?, signal) })?;
+    check(unsafe { libc::kill(pid_of(pid)?, signal.number()) })?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod native;
 mod page;
 mod recordings;
 mod table;
+mod worse;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -114,10 +115,33 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         let text = format!("{:#}\n", as_json(&lines, &rows));
         fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     }
+    tell_what_is_worse(&rows)?;
     if arguments.write {
         write(&page::AGENT, &figures)?;
+        let path = worse::file();
+        fs::write(&path, worse::to_text(&rows))
+            .with_context(|| format!("could not write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Holds the rows against those that were landed last.
+fn tell_what_is_worse(rows: &[Row]) -> Result<()> {
+    let path = worse::file();
+    let Ok(text) = fs::read_to_string(&path) else {
+        println!("\nnothing to compare with: there is no {}", path.display());
+        return Ok(());
+    };
+    let old =
+        worse::of_text(&text).with_context(|| format!("could not read {}", path.display()))?;
+    let sentences = worse::worse(&old, rows);
+    if sentences.is_empty() {
+        println!("\nnothing got worse than in docs/performance.json by more than the spread");
+    }
+    for sentence in sentences {
+        println!("worse than in docs/performance.json: {sentence}");
+    }
+    Ok(())
 }
 
 /// Puts a table into docs/performance.md.
@@ -152,7 +176,7 @@ fn heading(lines: &[Line], arguments: &Arguments) -> String {
             arguments.rounds,
             arguments.operations,
         ));
-        for other in ["bpftrace"] {
+        for other in ["bpftrace", "strace"] {
             if let Some(version) = fact(other) {
                 text.push_str(&format!("compared with {version}\n"));
             }
