@@ -24,6 +24,9 @@ pub const SCRATCH_BYTES: usize = 8192;
 /// a power of two.
 pub const SLOTS_PER_CPU: u32 = 32;
 
+/// Most CPUs that have such places.
+pub const CPUS_WITH_SLOTS_MAX: u32 = 1_024;
+
 /// A kernel program, as records and counters name it. Each has its own scratch room, its own
 /// sequence numbers and its own counters per CPU, because a program is never entered twice on a
 /// CPU but two programs may be: one may be preempted by the other.

@@ -6,7 +6,7 @@ use notify_trace_common::record::{Exit, Kind};
 
 use crate::maps::{CALLS, CONNECTS, RECEIVES, RECEIVING, SENDERS};
 use crate::read::{SIGNAL_LIVE, TASK_GROUP_LEADER, TASK_SIGNAL, pointer, read};
-use crate::{emit, task};
+use crate::{emit, slots, task};
 
 #[inline(always)]
 pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
@@ -15,7 +15,8 @@ pub fn try_exit(ctx: &RawTracePointContext) -> Option<()> {
     let calls = u64::from(CALLS.remove(thread).is_ok());
     let receives = u64::from(RECEIVES.remove(thread).is_ok());
     let connects = u64::from(CONNECTS.remove(thread).is_ok());
-    let missed = calls + receives + connects;
+    let left = u64::from(slots::abandon());
+    let missed = calls + receives + connects + left;
     if missed > 0 {
         emit::counters(Emitter::Exit)?.returns_missed += missed;
     }

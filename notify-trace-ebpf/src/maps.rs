@@ -20,8 +20,9 @@ pub struct Call {
     pub thread: u64,
     /// The sending `struct sock`.
     pub sk: u64,
-    /// The `struct sockaddr_un` that the sender wrote, valid until the call returns; 0: none.
-    pub name: u64,
+    /// The `struct msghdr`, valid until the call returns. The length of its name may be changed on the way
+    /// by a program of the sender's cgroup (`BPF_CGROUP_UNIX_SENDMSG`, Linux 6.7).
+    pub msg: u64,
     /// The `struct sk_buff` once `skb_copy_datagram_from_iter` was entered for it, else 0.
     pub skb: u64,
     pub entry_ns: u64,
@@ -40,8 +41,7 @@ pub struct Call {
     pub rule: u32,
     /// `CALL_*` bits.
     pub flags: u32,
-    /// Length of `name`, its family included.
-    pub name_len: u32,
+    pub pad: u32,
 }
 
 /// [`Call::flags`]: the copy's return was seen.

@@ -18,9 +18,9 @@ use notify_trace_common::record::{
 use crate::emit::{bounded, put_address};
 use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
-    SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK, SOCK_FAMILY, SOCK_SOCKET,
-    SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID, UNIXCB_PID, UNIXCB_UID, field,
-    pointer, read, read_or_0,
+    MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
+    SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
+    UNIXCB_PID, UNIXCB_UID, field, pointer, read, read_or_0,
 };
 use crate::{cgroup, emit, select, task};
 
@@ -116,7 +116,7 @@ pub fn keep_control_block(call: &mut Call) -> Option<()> {
 /// the room.
 #[inline(always)]
 pub fn rule_by_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    if take_destination(scratch, call.name, call.name_len, call.sk) == Destination::Nowhere {
+    if take_destination(scratch, call.msg, call.sk) == Destination::Nowhere {
         0
     } else {
         select::rule(scratch)
@@ -137,7 +137,9 @@ enum Destination {
 
 /// Puts the destination into the room.
 #[inline(never)]
-fn take_destination(scratch: &mut Scratch, name: u64, len: u32, sk: u64) -> Destination {
+fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
+    let name = read_or_0::<u64>(msg, &MSG_NAME);
+    let len = read_or_0::<u32>(msg, &MSG_NAMELEN);
     if name != 0 && len != 0 {
         if select::take_sockaddr(scratch, name, len) {
             return Destination::Written;
@@ -163,7 +165,7 @@ pub fn emit_send<C: EbpfContext>(
     call.id = emit::new_id(emitter);
     // Flags are collected in the record: in a register each would be a way of its own for the verifier.
     emit::record::<Send>(scratch).flags = flags;
-    let destination = take_destination(scratch, call.name, call.name_len, call.sk);
+    let destination = take_destination(scratch, call.msg, call.sk);
     match destination {
         Destination::Nowhere => scratch.address = Address::EMPTY,
         Destination::Written => {}

@@ -11,7 +11,7 @@ use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABL
 
 use crate::maps::{CALL_COPIED, CALLS, Call, QUEUED};
 use crate::payload::{emit_send, rule_by_destination};
-use crate::read::{MSG_NAME, MSG_NAMELEN, SOCK_TYPE, SOCKET_SK, pointer, read, read_or_0};
+use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
 use crate::{emit, task};
 
 /// The fourth slot of a trampoline's context is the return value of a function of three arguments.
@@ -25,11 +25,10 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     if read::<u16>(sk, &SOCK_TYPE)? != 2 || !task::is_wanted() {
         return None;
     }
-    let msg = ctx.arg::<u64>(1)?;
     let call = Call {
         thread: task::thread(),
         sk,
-        name: read_or_0(msg, &MSG_NAME),
+        msg: ctx.arg::<u64>(1)?,
         skb: 0,
         // SAFETY: a helper without arguments.
         entry_ns: unsafe { bpf_ktime_get_ns() },
@@ -45,7 +44,7 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
         queue_tries: 0,
         rule: 0,
         flags: 0,
-        name_len: read_or_0(msg, &MSG_NAMELEN),
+        pad: 0,
     };
     emit::begin(Emitter::SendEntry, &CALLS, &call)
 }

@@ -4,20 +4,26 @@
 //! A place is taken only by the CPU it belongs to, and no program is preempted where this plan is
 //! used, so nothing races for it. The call itself may go on, and end, on another CPU: then its place is
 //! looked for. Where two threads want the same place, the second one goes to `CALLS`.
+//!
+//! A call may never be seen to end: whoever attaches to a function makes the kernel build a new trampoline,
+//! and calls that are in the old one then return without it (`bpf_tramp_image_put`). So a place counts only
+//! for the socket that it was taken for, and one that is left behind is freed and counted when its thread
+//! sends again or exits.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use notify_trace_common::limits::{Emitter, SLOTS_PER_CPU};
+use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
 use crate::maps::{CALLS, Call, SLOTS};
 use crate::{emit, task};
 
-/// CPUs that there may ever be; `SLOTS` has places for so many.
+/// CPUs that `SLOTS` has places for, at most [`CPUS_WITH_SLOTS_MAX`].
 #[unsafe(no_mangle)]
 pub static CPUS: Global<u32> = Global::new(1);
 
-/// Most CPUs that are searched: the kernel's own limit on x86-64 (`CONFIG_NR_CPUS`).
-const CPUS_MAX: u32 = 8_192;
+/// Most CPUs that have places: what the verifier follows without complaint. Calls that begin on others
+/// go to `CALLS`.
+const CPUS_MAX: u32 = CPUS_WITH_SLOTS_MAX;
 
 /// A call that was found.
 pub struct Found {
@@ -29,6 +35,9 @@ pub struct Found {
 
 #[inline(always)]
 fn place(cpu: u32, thread: u64) -> Option<&'static mut Call> {
+    if cpu >= CPUS.load() {
+        return None;
+    }
     let place = SLOTS.get_ptr_mut(cpu * SLOTS_PER_CPU + (thread as u32 & (SLOTS_PER_CPU - 1)))?;
     // SAFETY: a map's value, valid as long as the programs; who may write it is said above.
     Some(unsafe { &mut *place })
@@ -42,13 +51,13 @@ fn cpu() -> u32 {
 
 /// A call of the current thread begins.
 #[inline(always)]
-pub fn begin(emitter: Emitter, sk: u64, name: u64, name_len: u32, len: u32, now_ns: u64) {
+pub fn begin(emitter: Emitter, sk: u64, msg: u64, len: u32, now_ns: u64) {
     let thread = task::thread();
     let Some(call) = place(cpu(), thread).filter(|it| it.thread == 0 || it.thread == thread) else {
         let call = Call {
             thread,
             sk,
-            name,
+            msg,
             skb: 0,
             entry_ns: now_ns,
             queued_ns: 0,
@@ -63,7 +72,7 @@ pub fn begin(emitter: Emitter, sk: u64, name: u64, name_len: u32, len: u32, now_
             queue_tries: 0,
             rule: 0,
             flags: 0,
-            name_len,
+            pad: 0,
         };
         emit::begin(emitter, &CALLS, &call);
         return;
@@ -76,7 +85,7 @@ pub fn begin(emitter: Emitter, sk: u64, name: u64, name_len: u32, len: u32, now_
     }
     call.thread = thread;
     call.sk = sk;
-    call.name = name;
+    call.msg = msg;
     call.skb = 0;
     call.entry_ns = now_ns;
     call.queued_ns = 0;
@@ -88,30 +97,36 @@ pub fn begin(emitter: Emitter, sk: u64, name: u64, name_len: u32, len: u32, now_
     call.queue_tries = 0;
     call.rule = 0;
     call.flags = 0;
-    call.name_len = name_len;
 }
 
-/// The current thread's call.
+/// The current thread's call on a socket.
 #[inline(always)]
-pub fn find() -> Option<Found> {
+pub fn find(emitter: Emitter, sk: u64) -> Option<Found> {
     let thread = task::thread();
-    let here = cpu();
-    if let Some(call) = place(here, thread)
+    if let Some(call) = place(cpu(), thread)
         && call.thread == thread
     {
-        return Some(Found {
-            call,
-            is_in_table: false,
-        });
+        if call.sk == sk {
+            return Some(Found {
+                call,
+                is_in_table: false,
+            });
+        }
+        // Left behind by a call on another socket.
+        call.thread = 0;
+        if let Some(counters) = emit::counters(emitter) {
+            counters.returns_missed += 1;
+        }
     }
     if let Some(call) = CALLS.get_ptr_mut(thread) {
-        return Some(Found {
-            // SAFETY: the key is the current thread, so nothing else uses this entry.
-            call: unsafe { &mut *call },
+        // SAFETY: the key is the current thread, so nothing else uses this entry.
+        let call = unsafe { &mut *call };
+        return (call.sk == sk).then_some(Found {
+            call,
             is_in_table: true,
         });
     }
-    let call = search(thread);
+    let call = search(thread, sk);
     if call.is_null() {
         return None;
     }
@@ -122,20 +137,33 @@ pub fn find() -> Option<Found> {
     })
 }
 
-/// The thread slept and woke on another CPU: which place has its call? Null: none.
+/// The thread slept and woke on another CPU: which place has its call? Null: none. With a socket of 0, any.
 #[inline(never)]
-fn search(thread: u64) -> *mut Call {
+fn search(thread: u64, sk: u64) -> *mut Call {
     for cpu in 0..CPUS_MAX {
         if cpu >= CPUS.load() {
             break;
         }
         if let Some(call) = place(cpu, thread)
             && call.thread == thread
+            && (sk == 0 || call.sk == sk)
         {
             return call;
         }
     }
     core::ptr::null_mut()
+}
+
+/// The current thread exits: frees a place that it left behind; whether there was one.
+#[inline(always)]
+pub fn abandon() -> bool {
+    let call = search(task::thread(), 0);
+    if call.is_null() {
+        return false;
+    }
+    // SAFETY: not null, so a place that holds the current thread's call.
+    unsafe { (*call).thread = 0 };
+    true
 }
 
 impl Found {

@@ -55,12 +55,10 @@ pub fn try_send(ctx: &FEntryContext) -> Option<()> {
         return None;
     }
     let msg = ctx.arg::<u64>(1);
-    let name = peek::<u64>(msg, &MSG_NAME).unwrap_or(0);
-    let name_len = peek::<u32>(msg, &MSG_NAMELEN).unwrap_or(0);
     let len = ctx.arg::<u64>(2) as u32;
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    slots::begin(Emitter::TrampSend, sk, name, name_len, len, now_ns);
+    slots::begin(Emitter::TrampSend, sk, msg, len, now_ns);
     Some(())
 }
 
@@ -72,10 +70,7 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
     if !is_unix_datagram(sk) {
         return None;
     }
-    let call = slots::find()?.call;
-    if call.sk != sk {
-        return None;
-    }
+    let call = slots::find(Emitter::TrampCopy, sk)?.call;
     if ctx.arg::<i32>(returned::COPY) != 0 {
         // The rest of the buffer is uninitialised: there is no payload.
         call.skb = 0;
@@ -108,9 +103,11 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
 /// The rule that the destination matches, by the caches where they know it.
 #[inline(always)]
 fn rule_of_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    if call.name != 0 && call.name_len > FAMILY_BYTES {
-        let path = call.name + u64::from(FAMILY_BYTES);
-        return select::rule_of_written(scratch, path, call.name_len - FAMILY_BYTES);
+    let name = read_or_0::<u64>(call.msg, &MSG_NAME);
+    let len = read_or_0::<u32>(call.msg, &MSG_NAMELEN);
+    if name != 0 && len > FAMILY_BYTES {
+        let path = name + u64::from(FAMILY_BYTES);
+        return select::rule_of_written(scratch, path, len - FAMILY_BYTES);
     }
     let Some(peer) = pointer(call.sk, &UNIX_SOCK_PEER) else {
         return 0;
@@ -125,9 +122,9 @@ fn rule_of_destination(scratch: &mut Scratch, call: &Call) -> u32 {
 #[inline(always)]
 pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
     let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
-    let call = slots::find()?.call;
+    let call = slots::find(Emitter::TrampQueue, sk)?.call;
     // Without a buffer it is connect(2).
-    if call.sk != sk || call.skb == 0 || call.flags & CALL_UNRELATED != 0 {
+    if call.skb == 0 || call.flags & CALL_UNRELATED != 0 {
         return None;
     }
     let receiver_socket = ctx.arg::<u64>(1);
@@ -190,11 +187,18 @@ fn remember_unrelated(sk: u64, inode: u64) {
 /// `unix_dgram_sendmsg` has returned.
 #[inline(always)]
 pub fn try_sent(ctx: &FExitContext) -> Option<()> {
-    let found = slots::find()?;
-    let is_unrelated = found.call.flags & CALL_UNRELATED != 0;
-    let is_wanted = !is_unrelated && (found.call.id != 0 || task::is_wanted());
-    if is_wanted {
+    let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
+    // As in `try_send`: what did not begin needs no search.
+    if peek::<u16>(sk, &SOCK_TYPE)? != SOCK_DGRAM {
+        return None;
+    }
+    let found = slots::find(Emitter::TrampSent, sk)?;
+    if found.call.flags & CALL_UNRELATED == 0 && (found.call.id != 0 || task::is_wanted()) {
         let ret = ctx.arg::<i32>(returned::SENDMSG);
+        if ret >= 0 && found.call.flags & CALL_COPIED == 0 {
+            // The end of its copy was not seen, so `try_queue` could not look at its receiver.
+            emit::counters(Emitter::TrampSent)?.returns_missed += 1;
+        }
         send::conclude(ctx, Emitter::TrampSent, found.call, ret);
     }
     found.free();

@@ -224,7 +224,7 @@ fn starts() -> Result<String> {
     ours.retain(|name, _| !before.contains_key(name) && !name.contains("notify_trace"));
     OURS.get_or_init(|| ours);
     let status = show("StatusText")?;
-    ensure!(status.starts_with("plan full"), "{status}");
+    ensure!(status.starts_with("plan trampolines"), "{status}");
     ensure!(show("Type")? == "notify-reload");
     let user = fs::metadata(format!("/proc/{}", main_pid()?)).map(|it| {
         use std::os::unix::fs::MetadataExt as _;

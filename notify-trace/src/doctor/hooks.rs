@@ -150,10 +150,11 @@ fn hook(program: Emitter, answers: &Answers, basis: Option<PlanName>, is_privile
         return hook;
     }
     let is_of_best = plan::programs(PlanName::Full).contains(&program);
-    let is_of_cheapest = !is_of_best && plan::programs(PlanName::Trampolines).contains(&program);
+    let is_of_cheapest = plan::is_trampoline_alone(program);
     hook.status = match basis {
         // Without them it costs more, but nothing is missing.
         Some(PlanName::Full | PlanName::NoTrampolines) if is_of_cheapest => Status::Info,
+        Some(PlanName::Tracepoints) if is_of_cheapest => Status::Limited,
         None => Status::Bad,
         Some(_) if is_of_best => Status::Limited,
         Some(PlanName::Tracepoints) => Status::Bad,
@@ -272,6 +273,14 @@ mod tests {
         ];
         let hooks = judge(&answers(&all), None, true);
         assert!(hooks.iter().all(|hook| hook.status == Status::Bad));
+    }
+
+    #[test]
+    fn without_trampolines_and_probes_tracepoints_still_work() {
+        let refused = [Style::Kprobe, Style::Kretprobe, Style::Fentry, Style::Fexit];
+        let hooks = judge(&answers(&refused), Some(PlanName::Tracepoints), true);
+        assert!(hooks.iter().all(|hook| hook.status != Status::Bad));
+        assert_eq!(status_of(&hooks, Emitter::TrampSend), Status::Limited);
     }
 
     #[test]

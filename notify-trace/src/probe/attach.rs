@@ -99,7 +99,14 @@ impl Loading {
                 Preemption::Possible(why) if forced.is_none() => Err(format!(
                     "they may be preempted, and others skipped meanwhile: {why}"
                 )),
-                Preemption::Possible(_) | Preemption::Never => self.attempt(Emitter::TrampCopy)?,
+                Preemption::Possible(why) => {
+                    self.warnings.push(format!(
+                        "datagrams may be missed where programs_skipped grows: trampolines may be \
+                         preempted, and others skipped meanwhile: {why}"
+                    ));
+                    self.attempt(Emitter::TrampCopy)?
+                }
+                Preemption::Never => self.attempt(Emitter::TrampCopy)?,
             });
             if forced.is_some() || matches!(facts.trampolines_alone, Some(Ok(()))) {
                 return Ok(facts);
@@ -135,13 +142,11 @@ impl Loading {
         match self.try_program(program) {
             Ok(()) => Ok(Ok(())),
             // Its loads depend on the types of this very kernel, and another plan has none.
-            Err(error)
-                if is_verifier_refusal(&error)
-                    && !plan::programs(PlanName::Trampolines).contains(&program) =>
-            {
+            Err(error) if is_verifier_refusal(&error) && !plan::is_trampoline_alone(program) => {
                 Err(refused_program(program, error))
             }
-            Err(error) => Ok(Err(format!("{error:#}"))),
+            // Without the verifier's log, which has any length.
+            Err(error) => Ok(Err(Refusal::of(&error).answer)),
         }
     }
 

@@ -10,7 +10,7 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
-use notify_trace_common::limits::SLOTS_PER_CPU;
+use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, SLOTS_PER_CPU};
 
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
@@ -94,18 +94,23 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     loader.override_global("FILTER_PIDS", &filter_pids, true);
     loader.override_global("FILTER_CGROUPS", &filter_cgroups, true);
     let cpus = u32::try_from(possible_cpus()).unwrap_or(u32::MAX);
-    loader.override_global("CPUS", &cpus, true);
+    let uses_slots = options
+        .plan
+        .is_none_or(|plan| plan == PlanName::Trampolines);
+    let cpus_with_slots = if uses_slots {
+        cpus.min(CPUS_WITH_SLOTS_MAX)
+    } else {
+        0
+    };
+    loader.override_global("CPUS", &cpus_with_slots, true);
     // Where a field of it is absent, a pointer would be, too.
     let has_fields = !offsets
         .missing()
         .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
     let typed_task = u32::from(has_fields && has_typed_task());
     loader.override_global("TYPED_TASK", &typed_task, true);
-    if options
-        .plan
-        .is_none_or(|plan| plan == PlanName::Trampolines)
-    {
-        loader.map_max_entries("SLOTS", cpus.saturating_mul(SLOTS_PER_CPU));
+    if uses_slots {
+        loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
     }
     // An LRU hash hands its entries out to CPUs in batches of 128.
     for map in [
@@ -141,7 +146,7 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
 fn has_typed_task() -> bool {
     is_helper_supported(
-        ProgramType::RawTracePoint,
+        ProgramType::KProbe,
         BpfHelper::BPF_FUNC_get_current_task_btf,
     )
     .unwrap_or(false)

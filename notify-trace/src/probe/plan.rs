@@ -230,6 +230,13 @@ pub const fn programs_to_detach(name: PlanName) -> &'static [Emitter] {
     }
 }
 
+/// Whether a program is of the plan of trampolines alone.
+#[must_use]
+pub fn is_trampoline_alone(program: Emitter) -> bool {
+    programs(PlanName::Trampolines).contains(&program)
+        && !programs(PlanName::Full).contains(&program)
+}
+
 /// What can't be known without a program; `None`: nothing works without it.
 #[must_use]
 pub const fn limit_without(program: Emitter) -> Option<&'static str> {
@@ -252,7 +259,7 @@ pub const fn limit_without(program: Emitter) -> Option<&'static str> {
         | Emitter::TraceSend
         | Emitter::TraceCopy
         | Emitter::TraceReceive
-        // The other plans have them all, so this one is taken whole or not at all.
+        // The other plans have the same by probes, so without one of them one of those is taken.
         | Emitter::TrampSend
         | Emitter::TrampCopy
         | Emitter::TrampQueue

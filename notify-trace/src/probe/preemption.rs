@@ -59,12 +59,15 @@ pub fn preemption(sources: &Sources) -> Preemption {
             return Preemption::Possible(format!("it is built with {model}"));
         }
     }
-    let chosen = sources
-        .debug
-        .as_deref()
-        .and_then(in_brackets)
-        .or_else(|| sources.command_line.as_deref().and_then(chosen_at_boot))
-        .or_else(|| sources.config.as_deref().and_then(built_in));
+    let in_force = sources.debug.as_deref().and_then(in_brackets);
+    let asked_for = sources.command_line.as_deref().and_then(chosen_at_boot);
+    let built_in = sources.config.as_deref().and_then(built_in);
+    let chosen = match (in_force, asked_for) {
+        (Some(model), _) => Some(model),
+        // A kernel that has no such model goes on with its own.
+        (None, None | Some("none" | "voluntary")) => built_in,
+        (None, Some(model)) => Some(model),
+    };
     match chosen {
         Some("none" | "voluntary") => Preemption::Never,
         Some(model) => Preemption::Possible(format!("its preemption model is {model}")),
@@ -163,7 +166,8 @@ mod tests {
         )));
         let lazy = Some("CONFIG_PREEMPT_LAZY=y\n");
         assert!(is_possible(&dynamic(None, "", lazy)));
-        assert_eq!(dynamic(None, "preempt=voluntary", lazy), Preemption::Never);
+        // Newer kernels have no other, whatever they are asked for.
+        assert!(is_possible(&dynamic(None, "preempt=voluntary", lazy)));
     }
 
     #[test]
