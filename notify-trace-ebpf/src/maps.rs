@@ -44,6 +44,33 @@ pub struct Call {
     pub pad: u32,
 }
 
+impl Call {
+    /// A call that has just begun: nothing is known but who calls, and with what.
+    #[inline(always)]
+    pub const fn begun(thread: u64, sk: u64, msg: u64, len: u32, entry_ns: u64) -> Self {
+        Self {
+            thread,
+            sk,
+            msg,
+            skb: 0,
+            entry_ns,
+            queued_ns: 0,
+            id: 0,
+            receiver_inode: 0,
+            claimed_pid: 0,
+            claimed_uid: 0,
+            claimed_gid: 0,
+            fds: 0,
+            len,
+            queue_len: 0,
+            queue_tries: 0,
+            rule: 0,
+            flags: 0,
+            pad: 0,
+        }
+    }
+}
+
 /// [`Call::flags`]: the copy's return was seen.
 pub const CALL_COPIED: u32 = 1;
 /// [`Call::flags`]: what the control block said was kept.

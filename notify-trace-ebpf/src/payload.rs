@@ -24,8 +24,8 @@ use crate::read::{
 };
 use crate::{cgroup, emit, select, task};
 
-const AF_UNIX: u16 = 1;
-const SOCK_DGRAM: u16 = 2;
+pub const AF_UNIX: u16 = 1;
+pub const SOCK_DGRAM: u16 = 2;
 
 /// Whether a `struct sock` is a datagram socket of AF_UNIX.
 #[inline(always)]

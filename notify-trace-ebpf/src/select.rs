@@ -14,7 +14,7 @@ use crate::read::{
 };
 
 /// Bytes before `sun_path` in `struct sockaddr_un`: the family.
-const FAMILY_BYTES: u64 = 2;
+pub const FAMILY_BYTES: u64 = 2;
 
 /// Copies the name at `path`, `len` bytes long, to the room's address. A path ends at its first
 /// NUL (some senders pass the whole `sockaddr_un`), an abstract name has every byte of its length.

@@ -25,27 +25,14 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     if read::<u16>(sk, &SOCK_TYPE)? != 2 || !task::is_wanted() {
         return None;
     }
-    let call = Call {
-        thread: task::thread(),
+    let call = Call::begun(
+        task::thread(),
         sk,
-        msg: ctx.arg::<u64>(1)?,
-        skb: 0,
+        ctx.arg::<u64>(1)?,
+        ctx.arg::<u64>(2)? as u32,
         // SAFETY: a helper without arguments.
-        entry_ns: unsafe { bpf_ktime_get_ns() },
-        queued_ns: 0,
-        id: 0,
-        receiver_inode: 0,
-        claimed_pid: 0,
-        claimed_uid: 0,
-        claimed_gid: 0,
-        fds: 0,
-        len: ctx.arg::<u64>(2)? as u32,
-        queue_len: 0,
-        queue_tries: 0,
-        rule: 0,
-        flags: 0,
-        pad: 0,
-    };
+        unsafe { bpf_ktime_get_ns() },
+    );
     emit::begin(Emitter::SendEntry, &CALLS, &call)
 }
 

@@ -17,13 +17,10 @@ use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 use crate::maps::{CALLS, Call, SLOTS};
 use crate::{emit, task};
 
-/// CPUs that `SLOTS` has places for, at most [`CPUS_WITH_SLOTS_MAX`].
+/// CPUs that `SLOTS` has places for, at most [`CPUS_WITH_SLOTS_MAX`]: so many the verifier follows without
+/// complaint. Calls that begin on others go to `CALLS`.
 #[unsafe(no_mangle)]
 pub static CPUS: Global<u32> = Global::new(1);
-
-/// Most CPUs that have places: what the verifier follows without complaint. Calls that begin on others
-/// go to `CALLS`.
-const CPUS_MAX: u32 = CPUS_WITH_SLOTS_MAX;
 
 /// A call that was found.
 pub struct Found {
@@ -54,26 +51,7 @@ fn cpu() -> u32 {
 pub fn begin(emitter: Emitter, sk: u64, msg: u64, len: u32, now_ns: u64) {
     let thread = task::thread();
     let Some(call) = place(cpu(), thread).filter(|it| it.thread == 0 || it.thread == thread) else {
-        let call = Call {
-            thread,
-            sk,
-            msg,
-            skb: 0,
-            entry_ns: now_ns,
-            queued_ns: 0,
-            id: 0,
-            receiver_inode: 0,
-            claimed_pid: 0,
-            claimed_uid: 0,
-            claimed_gid: 0,
-            fds: 0,
-            len,
-            queue_len: 0,
-            queue_tries: 0,
-            rule: 0,
-            flags: 0,
-            pad: 0,
-        };
+        let call = Call::begun(thread, sk, msg, len, now_ns);
         emit::begin(emitter, &CALLS, &call);
         return;
     };
@@ -140,7 +118,7 @@ pub fn find(emitter: Emitter, sk: u64) -> Option<Found> {
 /// The thread slept and woke on another CPU: which place has its call? Null: none. With a socket of 0, any.
 #[inline(never)]
 fn search(thread: u64, sk: u64) -> *mut Call {
-    for cpu in 0..CPUS_MAX {
+    for cpu in 0..CPUS_WITH_SLOTS_MAX {
         if cpu >= CPUS.load() {
             break;
         }

@@ -17,18 +17,16 @@ use crate::maps::{
     CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Call, Connect, Scratch, UNRELATED, UNRELATED_PLACES,
     Unrelated,
 };
-use crate::payload::{emit_send, keep_control_block, rule_by_destination, socket_inode};
+use crate::payload::{
+    AF_UNIX, SOCK_DGRAM, emit_send, keep_control_block, rule_by_destination, socket_inode,
+};
 use crate::queue::{receiver_key, receiver_state};
 use crate::read::{
     MSG_NAME, MSG_NAMELEN, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK,
     UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
 };
+use crate::select::FAMILY_BYTES;
 use crate::{connect, emit, queue, receive, select, send, slots, task};
-
-const AF_UNIX: u16 = 1;
-const SOCK_DGRAM: u16 = 2;
-/// Bytes before `sun_path` in `struct sockaddr_un`: the family.
-const FAMILY_BYTES: u32 = 2;
 
 /// Slots of a context that hold what the function returned: those behind its arguments.
 /// (`bpf_get_func_ret` would need Linux 5.17.)
@@ -105,9 +103,8 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
 fn rule_of_destination(scratch: &mut Scratch, call: &Call) -> u32 {
     let name = read_or_0::<u64>(call.msg, &MSG_NAME);
     let len = read_or_0::<u32>(call.msg, &MSG_NAMELEN);
-    if name != 0 && len > FAMILY_BYTES {
-        let path = name + u64::from(FAMILY_BYTES);
-        return select::rule_of_written(scratch, path, len - FAMILY_BYTES);
+    if name != 0 && u64::from(len) > FAMILY_BYTES {
+        return select::rule_of_written(scratch, name + FAMILY_BYTES, len - FAMILY_BYTES as u32);
     }
     let Some(peer) = pointer(call.sk, &UNIX_SOCK_PEER) else {
         return 0;
