@@ -1,7 +1,7 @@
 //! Writing a record to this CPU's ring, and counting what could not be written.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST};
+use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST, BPF_RB_FORCE_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
 use aya_ebpf::maps::HashMap;
@@ -9,7 +9,7 @@ use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
 
-use crate::maps::{COUNTERS, EVENTS, SCRATCH, Scratch};
+use crate::maps::{ASLEEP, BELL, COUNTERS, EVENTS, SCRATCH, Scratch};
 
 /// The kernel's `ENOSPC`: the ring has no room.
 const ENOSPC: i64 = 28;
@@ -96,6 +96,24 @@ pub fn new_id(emitter: Emitter) -> u64 {
     ((emitter as u64 + 1) << 56) | (u64::from(cpu & 0xffff) << 40) | (attempt & 0xff_ffff_ffff)
 }
 
+/// Wakes the reader of the rings if it sleeps; once, for it finds all that has come.
+#[inline(always)]
+fn wake_reader() {
+    let Some(asleep) = ASLEEP.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a map's value, valid as long as the programs. Other CPUs may write 0 and the reader 1
+    // meanwhile: who rings twice does no harm, and the reader looks again before it sleeps.
+    unsafe {
+        if asleep.read_volatile() == 0 {
+            return;
+        }
+        asleep.write_volatile(0);
+    }
+    // A bell that is full is heard already.
+    let _ = BELL.output::<u64>(&0, u64::from(BPF_RB_FORCE_WAKEUP));
+}
+
 /// Writes the first `size` bytes of the room as a record. Answers whether the ring took it; if not,
 /// the loss is counted, and the attempt's number is missing from the ring.
 #[inline(always)]
@@ -131,6 +149,7 @@ pub fn output<C: EbpfContext>(
         )
     };
     if rc == 0 {
+        wake_reader();
         return true;
     }
     if i64::from(rc as i32) == -ENOSPC {

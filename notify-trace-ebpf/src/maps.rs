@@ -5,7 +5,9 @@
 //! hashes. Userspace sizes the larger ones before it loads the object.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray};
+use aya_ebpf::maps::{
+    Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
+};
 use notify_trace_common::address::{ADDRESS_MAX, Address, TrieKey};
 use notify_trace_common::limits::{
     Counters, EMITTER_COUNT, PAYLOAD_MAX, SCRATCH_BYTES, SLOTS_PER_CPU,
@@ -217,6 +219,12 @@ pub struct Told {
 
 #[map]
 pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
+/// 1: the reader of the rings is about to sleep, and wants to be woken.
+#[map]
+pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
+/// What wakes it: anything that comes.
+#[map]
+pub static BELL: RingBuf = RingBuf::with_byte_size(4_096, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 #[map]

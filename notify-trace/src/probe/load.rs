@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerfEventArray};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapError, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
@@ -15,6 +15,7 @@ use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, SLOTS_PER_CPU};
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
+use crate::probe::ring::Maps;
 use crate::probe::{offsets, self_test};
 use crate::select::{Entry, Rules};
 
@@ -204,13 +205,27 @@ impl Loading {
         Ok(())
     }
 
-    /// The map that the rings hang on; can be taken once.
+    /// The maps of the rings; can be taken once.
     ///
     /// # Errors
-    /// If the object has no such map, which is a defect.
-    pub fn take_events(&mut self) -> anyhow::Result<PerfEventArray<MapData>> {
-        let map = self.ebpf.take_map("EVENTS").context("no map EVENTS")?;
-        Ok(PerfEventArray::try_from(map)?)
+    /// If the object lacks one, which is a defect.
+    pub fn take_ring_maps(&mut self) -> anyhow::Result<Maps> {
+        let mut take = |name| {
+            self.ebpf
+                .take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
+        // aya puts only rings of its own making into it, and those wake their reader for each record. What
+        // it holds are descriptors by CPU, as in an array of numbers.
+        let events = match take("EVENTS")? {
+            Map::PerfEventArray(data) => Map::Array(data),
+            other => other,
+        };
+        Ok(Maps {
+            events: Array::try_from(events).context("map EVENTS")?,
+            asleep: Array::try_from(take("ASLEEP")?).context("map ASLEEP")?,
+            bell: RingBuf::try_from(take("BELL")?).context("map BELL")?,
+        })
     }
 }
 

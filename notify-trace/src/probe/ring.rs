@@ -1,20 +1,25 @@
 //! The perf rings, one per CPU: waiting for records, reading them, and counting what is missing.
 //!
-//! The reader sleeps in epoll until a ring has something. Records are numbered by the kernel
-//! programs per program and CPU, so a number that is missing is a record that was lost; the ring's
+//! A ring that wakes its reader for each record costs the sender an interrupt for each. So these wake
+//! nobody before they are half full; a reader that is about to sleep says so in the map `ASLEEP`, and
+//! the first program that writes a record afterwards rings a bell, once. Records are numbered by the
+//! kernel programs per program and CPU, so a number that is missing is a record that was lost; the ring's
 //! own "lost" records are the second witness. CPUs that come up get a ring, those that go lose
 //! theirs after it was emptied.
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
-use aya::maps::{MapData, PerfEventArray};
-use bytes::{Bytes, BytesMut};
+use aya::maps::{Array, MapData, RingBuf};
+use bytes::{Buf as _, Bytes, BytesMut};
 use notify_trace_common::limits::EMITTER_COUNT;
+use perf_event::events::Software;
+use perf_event::{Builder, SampleFlag, Sampler};
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
@@ -24,8 +29,17 @@ use tokio::io::unix::AsyncFd;
 /// Records are copied out of a ring into chunks of this size and handed on as slices of them.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What stands before a record in a ring: `struct perf_event_header`, and the sample's size.
-const SAMPLE_HEADER_BYTES: usize = 8 + 4;
+/// What stands before each entry of a ring: `struct perf_event_header`.
+const HEADER_BYTES: usize = 8;
+
+/// Types of entries, of `enum perf_event_type` (perf_event_open(2)).
+const PERF_RECORD_LOST: u32 = 2;
+const PERF_RECORD_SAMPLE: u32 = 9;
+
+/// How long to wait before sleeping for good. A program that is writing a record while the reader says that
+/// it will sleep may not see that: neither side's write need be visible to the other at once. It is long
+/// before this has passed.
+const NAP: Duration = Duration::from_millis(1);
 
 /// What was read, and what was found missing, since the rings were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,16 +72,28 @@ impl Sequence {
 
 struct Ring {
     cpu: u32,
-    /// A duplicate of the buffer's descriptor, to wait for.
-    ready: AsyncFd<OwnedFd>,
-    buffer: PerfEventArrayBuffer<MapData>,
+    buffer: AsyncFd<Sampler>,
     sequence: Sequence,
+}
+
+/// The maps that rings are opened with.
+pub struct Maps {
+    /// `EVENTS`, by CPU: the descriptors of the rings.
+    pub events: Array<MapData, i32>,
+    /// `ASLEEP`: whether the reader sleeps.
+    pub asleep: Array<MapData, u32>,
+    /// `BELL`: what wakes it.
+    pub bell: RingBuf<MapData>,
 }
 
 /// All rings.
 pub struct Rings {
-    map: PerfEventArray<MapData>,
-    pages: usize,
+    map: Array<MapData, i32>,
+    asleep: Array<MapData, u32>,
+    bell: AsyncFd<RingBuf<MapData>>,
+    /// Nothing was found in the rings after everyone could know that we sleep.
+    is_asleep: bool,
+    bytes: usize,
     rings: Vec<Ring>,
     /// Numbers outlive a ring: a CPU that comes back goes on counting.
     retired: Vec<(u32, Sequence)>,
@@ -83,12 +109,15 @@ impl Rings {
     ///
     /// # Errors
     /// If the kernel refuses one.
-    pub fn open(map: PerfEventArray<MapData>, bytes: u64) -> Result<Self> {
+    pub fn open(maps: Maps, bytes: u64) -> Result<Self> {
         let page = u64::try_from(rustix::param::page_size())?;
-        let pages = usize::try_from(bytes.div_ceil(page).next_power_of_two())?;
+        let pages = bytes.div_ceil(page).next_power_of_two();
         let mut rings = Self {
-            map,
-            pages,
+            map: maps.events,
+            asleep: maps.asleep,
+            bell: watch(maps.bell).context("cannot wait for the bell")?,
+            is_asleep: false,
+            bytes: usize::try_from(pages * page)?,
             rings: Vec::new(),
             retired: Vec::new(),
             hotplug: None,
@@ -116,7 +145,7 @@ impl Rings {
     /// Bytes of each ring.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
-        u64::try_from(self.pages * rustix::param::page_size()).unwrap_or(u64::MAX)
+        u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
     /// What was read so far.
@@ -141,15 +170,13 @@ impl Rings {
         if self.rings.iter().any(|ring| ring.cpu == cpu) {
             return Ok(());
         }
-        let buffer = self
-            .map
-            .open(cpu, Some(self.pages))
+        let sampler = sampler(cpu, self.bytes)
             .with_context(|| format!("cannot open the ring of CPU {cpu}"))?;
-        let ready = buffer
-            .as_fd()
-            .try_clone_to_owned()
-            .and_then(watch)
-            .with_context(|| format!("cannot wait for the ring of CPU {cpu}"))?;
+        self.map
+            .set(cpu, sampler.as_raw_fd(), 0)
+            .with_context(|| format!("cannot use the ring of CPU {cpu}"))?;
+        let buffer =
+            watch(sampler).with_context(|| format!("cannot wait for the ring of CPU {cpu}"))?;
         let sequence = self
             .retired
             .iter()
@@ -158,7 +185,6 @@ impl Rings {
             .unwrap_or_default();
         self.rings.push(Ring {
             cpu,
-            ready,
             buffer,
             sequence,
         });
@@ -170,14 +196,32 @@ impl Rings {
     /// # Errors
     /// If the rings can't be waited for.
     pub async fn readable(&mut self) -> Result<()> {
-        let rings = &mut self.rings;
-        let hotplug = &mut self.hotplug;
+        if !self.is_asleep {
+            self.asleep
+                .set(0, 1, 0)
+                .context("cannot tell the programs that they have to wake us")?;
+            tokio::time::sleep(NAP).await;
+            if self
+                .rings
+                .iter_mut()
+                .any(|ring| holds_something(&mut ring.buffer))
+            {
+                return Ok(());
+            }
+            self.is_asleep = true;
+        }
+        let Self {
+            rings,
+            bell,
+            hotplug,
+            ..
+        } = self;
         poll_fn(|context| {
-            let mut is_ready = false;
             // Every descriptor is asked, so that each is registered with the waker.
-            for ring in rings.iter_mut() {
+            let mut is_ready = take_readiness(bell, context).context("cannot wait for the bell")?;
+            for ring in rings.iter() {
                 is_ready |=
-                    take_readiness(&ring.ready, context).context("cannot wait for a ring")?;
+                    take_readiness(&ring.buffer, context).context("cannot wait for a ring")?;
             }
             if let Some(socket) = hotplug {
                 is_ready |=
@@ -195,9 +239,18 @@ impl Rings {
     /// Reads all that the rings hold, ring by ring, and gives each record away with its number in
     /// order per ring. Afterwards, CPUs that have come or gone are followed.
     pub fn drain(&mut self, mut give: impl FnMut(Bytes)) {
+        while self.bell.get_mut().next().is_some() {
+            self.is_asleep = false;
+        }
         self.fullest_bytes = 0;
         for ring in &mut self.rings {
-            let bytes = drain_ring(ring, &mut self.chunk, &mut self.received, &mut give);
+            let bytes = drain_ring(
+                ring,
+                self.bytes,
+                &mut self.chunk,
+                &mut self.received,
+                &mut give,
+            );
             self.fullest_bytes = self.fullest_bytes.max(bytes);
         }
         self.follow_hotplug(&mut give);
@@ -242,7 +295,13 @@ impl Rings {
     fn retire(&mut self, is_gone: impl Fn(&Ring) -> bool, give: &mut impl FnMut(Bytes)) {
         while let Some(at) = self.rings.iter().position(&is_gone) {
             let mut ring = self.rings.swap_remove(at);
-            drain_ring(&mut ring, &mut self.chunk, &mut self.received, give);
+            drain_ring(
+                &mut ring,
+                self.bytes,
+                &mut self.chunk,
+                &mut self.received,
+                give,
+            );
             self.retired.push((ring.cpu, ring.sequence));
         }
     }
@@ -252,7 +311,7 @@ impl Rings {
 /// that nothing that comes meanwhile is missed, and asked for again, so that the waker is
 /// registered. Asked twice, not until it is gone: a descriptor whose other end is closed (the ring
 /// of a CPU that went) stays ready for ever.
-fn take_readiness(fd: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> io::Result<bool> {
+fn take_readiness(fd: &AsyncFd<impl AsRawFd>, context: &mut Context<'_>) -> io::Result<bool> {
     let mut is_ready = false;
     for _ in 0..2 {
         let Poll::Ready(guard) = fd.poll_read_ready(context) else {
@@ -264,36 +323,74 @@ fn take_readiness(fd: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> io::Resul
     Ok(is_ready)
 }
 
-/// Reads all that a ring holds; how many bytes that was.
+/// A ring for what programs write on a CPU, which wakes its reader when it is half full.
+fn sampler(cpu: u32, bytes: usize) -> Result<Sampler> {
+    let counter = Builder::new(Software::BPF_OUTPUT)
+        .any_pid()
+        .one_cpu(usize::try_from(cpu)?)
+        .include_kernel()
+        .include_hv()
+        .sample(SampleFlag::RAW)
+        .sample_period(1)
+        .wakeup_watermark(bytes / 2)
+        .enabled(true)
+        .build()?;
+    Ok(counter.sampled(bytes)?)
+}
+
+fn holds_something(buffer: &mut AsyncFd<Sampler>) -> bool {
+    // What isn't dropped stays in the ring.
+    buffer.get_mut().next_record().map(mem::forget).is_some()
+}
+
+/// Reads what a ring holds, at most as much as it can hold; how many bytes that was.
 fn drain_ring(
     ring: &mut Ring,
+    ring_bytes: usize,
     chunk: &mut BytesMut,
     received: &mut Received,
     give: &mut impl FnMut(Bytes),
 ) -> u64 {
     let mut bytes = 0;
-    let Ring {
-        buffer, sequence, ..
-    } = ring;
-    buffer.for_each(|event| match event {
-        PerfEvent::Sample { head, tail } => {
-            bytes += (head.len() + tail.len() + SAMPLE_HEADER_BYTES) as u64;
-            chunk.reserve(head.len() + tail.len());
-            chunk.extend_from_slice(head);
-            chunk.extend_from_slice(tail);
-            let record = chunk.split().freeze();
-            if let Some((emitter, number)) = emitter_and_number(&record) {
-                received.gaps += sequence.take(emitter, number);
-            }
-            received.records += 1;
-            give(record);
+    let sampler = ring.buffer.get_mut();
+    while bytes < ring_bytes {
+        let Some(entry) = sampler.next_record() else {
+            break;
+        };
+        bytes += HEADER_BYTES + entry.len();
+        chunk.reserve(entry.len());
+        for part in entry.data() {
+            chunk.extend_from_slice(part);
         }
-        PerfEvent::Lost { count } => received.reported_lost += count,
-    });
+        let kind = entry.ty();
+        drop(entry);
+        let mut entry = chunk.split();
+        match kind {
+            PERF_RECORD_SAMPLE => {
+                // The size of what follows, which is padded.
+                let Some(size) = entry.try_get_u32_ne().ok() else {
+                    continue;
+                };
+                entry.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+                let record = entry.freeze();
+                if let Some((emitter, number)) = emitter_and_number(&record) {
+                    received.gaps += ring.sequence.take(emitter, number);
+                }
+                received.records += 1;
+                give(record);
+            }
+            PERF_RECORD_LOST => {
+                // The event's id, then how many.
+                let count = entry.try_get_u64_ne().and_then(|_| entry.try_get_u64_ne());
+                received.reported_lost += count.unwrap_or(0);
+            }
+            _ => {}
+        }
+    }
     if chunk.capacity() == 0 {
         *chunk = BytesMut::with_capacity(CHUNK_BYTES);
     }
-    bytes
+    bytes as u64
 }
 
 fn is_denied(error: &anyhow::Error) -> bool {
@@ -340,9 +437,15 @@ fn hotplug_socket() -> Result<AsyncFd<OwnedFd>> {
     Ok(watch(socket)?)
 }
 
+/// What has one descriptor, open as long as itself.
+trait Descriptor: AsRawFd {}
+impl Descriptor for OwnedFd {}
+impl Descriptor for Sampler {}
+impl Descriptor for RingBuf<MapData> {}
+
 /// Registers a descriptor with the event loop.
-fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is open and answers with the same descriptor until it is dropped, and
+fn watch<T: Descriptor>(fd: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: a `Descriptor` is open and answers with the same descriptor until it is dropped, and
     // the `AsyncFd` owns it.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     Ok(registered?)

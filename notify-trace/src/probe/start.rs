@@ -32,7 +32,7 @@ pub struct Started {
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
     let mut loading = load::load(load, rules)?;
-    let mut rings = Rings::open(loading.take_events()?, ring_bytes)
+    let mut rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
         .map_err(|error| refused(OPEN_RINGS, error))?;
     let mut attached = loading.attach(load.plan)?;
     let mut early = Vec::new();
