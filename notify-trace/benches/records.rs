@@ -197,7 +197,7 @@ fn run(batches: &[Batch], rules: &Rules, sink: &mut dyn Sink) -> Result<f64> {
             enrich.borrow_mut().look(&record);
             order.push(record.header().time_ns, record);
         }
-        order.release(batch.before_ns, |record| {
+        order.release(batch.before_ns, usize::MAX, |record| {
             join.push(record, &context, &mut out);
         });
         join.expire(batch.before_ns, &context, &mut out);

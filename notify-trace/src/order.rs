@@ -7,21 +7,28 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+/// Room for so many is kept when nothing waits any more.
+const KEPT: usize = 4_096;
+
 /// Things that wait for their turn.
 #[derive(Debug)]
 pub struct Order<T> {
-    waiting: BinaryHeap<Waiting<T>>,
+    /// Small, because they are moved around; what they stand for is not.
+    waiting: BinaryHeap<Waiting>,
+    values: Vec<Option<T>>,
+    free: Vec<usize>,
     /// How many have ever come: equal times leave in the order of arrival.
     arrived: u64,
     /// The latest time released so far.
     released_ns: u64,
 }
 
-#[derive(Debug)]
-struct Waiting<T> {
+#[derive(Debug, PartialEq, Eq)]
+struct Waiting {
     time_ns: u64,
     arrival: u64,
-    value: T,
+    /// Its place in `values`.
+    place: usize,
 }
 
 impl<T> Order<T> {
@@ -30,6 +37,8 @@ impl<T> Order<T> {
     pub const fn new() -> Self {
         Self {
             waiting: BinaryHeap::new(),
+            values: Vec::new(),
+            free: Vec::new(),
             arrived: 0,
             released_ns: 0,
         }
@@ -37,23 +46,36 @@ impl<T> Order<T> {
 
     /// Takes one thing and its time.
     pub fn push(&mut self, time_ns: u64, value: T) {
+        let place = if let Some(place) = self.free.pop() {
+            self.values[place] = Some(value);
+            place
+        } else {
+            self.values.push(Some(value));
+            self.values.len() - 1
+        };
         self.waiting.push(Waiting {
             time_ns,
             arrival: self.arrived,
-            value,
+            place,
         });
         self.arrived += 1;
     }
 
     /// Gives away what is older than `before_ns`, or than something already given away, the oldest
-    /// first.
-    pub fn release(&mut self, before_ns: u64, mut give: impl FnMut(T)) {
+    /// first, but at most so many; whether there are more.
+    pub fn release(&mut self, before_ns: u64, at_most: usize, mut give: impl FnMut(T)) -> bool {
+        let mut given = 0;
         while let Some(first) = self.waiting.peek() {
             if first.time_ns >= before_ns && first.time_ns >= self.released_ns {
                 break;
             }
+            if given == at_most {
+                return true;
+            }
+            given += 1;
             self.pop(&mut give);
         }
+        false
     }
 
     /// Gives away everything, the oldest first.
@@ -75,11 +97,26 @@ impl<T> Order<T> {
         self.waiting.is_empty()
     }
 
+    /// The time of the oldest that waits.
+    #[must_use]
+    pub fn oldest_ns(&self) -> Option<u64> {
+        self.waiting.peek().map(|first| first.time_ns)
+    }
+
     fn pop(&mut self, give: &mut impl FnMut(T)) {
-        if let Some(first) = self.waiting.pop() {
-            self.released_ns = self.released_ns.max(first.time_ns);
-            give(first.value);
+        let Some(first) = self.waiting.pop() else {
+            return;
+        };
+        self.released_ns = self.released_ns.max(first.time_ns);
+        let value = self.values[first.place].take();
+        self.free.push(first.place);
+        if self.waiting.is_empty() && self.values.len() > KEPT {
+            // A flood is over.
+            self.waiting = BinaryHeap::new();
+            self.values = Vec::new();
+            self.free = Vec::new();
         }
+        value.into_iter().for_each(give);
     }
 }
 
@@ -90,25 +127,17 @@ impl<T> Default for Order<T> {
 }
 
 /// The heap's greatest is the oldest.
-impl<T> Ord for Waiting<T> {
+impl Ord for Waiting {
     fn cmp(&self, other: &Self) -> Ordering {
         (other.time_ns, other.arrival).cmp(&(self.time_ns, self.arrival))
     }
 }
 
-impl<T> PartialOrd for Waiting<T> {
+impl PartialOrd for Waiting {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-
-impl<T> PartialEq for Waiting<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Waiting<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -118,7 +147,7 @@ mod tests {
 
     fn released<T>(order: &mut Order<T>, before_ns: u64) -> Vec<T> {
         let mut values = Vec::new();
-        order.release(before_ns, |value| values.push(value));
+        order.release(before_ns, usize::MAX, |value| values.push(value));
         values
     }
 
@@ -158,6 +187,35 @@ mod tests {
         order.push(100, "in time");
         assert_eq!(released(&mut order, 0), ["late"]);
         assert_eq!(released(&mut order, 101), ["in time"]);
+    }
+
+    #[test]
+    fn at_most_so_many_leave_at_once() {
+        let mut order = filled([(1, "a"), (2, "b"), (3, "c"), (9, "young")]);
+        let mut values = Vec::new();
+        assert!(order.release(5, 2, |value| values.push(value)));
+        assert!(!order.release(5, 2, |value| values.push(value)));
+        assert_eq!(values, ["a", "b", "c"]);
+        assert_eq!(order.len(), 1);
+    }
+
+    #[test]
+    fn places_are_used_again_and_given_back_after_a_flood() {
+        let mut order = filled((0..10).map(|time| (time, time)));
+        for round in 1..100 {
+            released(&mut order, u64::MAX);
+            for time in 0..10 {
+                order.push(round * 10 + time, time);
+            }
+        }
+        assert_eq!(order.values.len(), 10);
+        for time in 0..10_000 {
+            order.push(time, time);
+        }
+        assert_eq!(released(&mut order, u64::MAX).len(), 10_010);
+        assert_eq!(order.values.capacity(), 0);
+        order.push(1, 7);
+        assert_eq!(released(&mut order, u64::MAX), [7]);
     }
 
     #[test]

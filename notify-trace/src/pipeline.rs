@@ -32,6 +32,10 @@ use crate::view::ViewOptions;
 /// drain of all rings by this much can't be overtaken any more, except by a program that was
 /// preempted for longer, whose record then comes late but is not lost.
 const ORDER_SLACK_NS: u64 = 1_000_000;
+const SLACK: Duration = Duration::from_nanos(ORDER_SLACK_NS);
+
+/// How long the output may be held back while there is always more to write.
+const FLUSH_NS: u64 = 10_000_000;
 
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 
@@ -149,6 +153,8 @@ pub async fn run(
         .duration
         .and_then(|duration| Instant::now().checked_add(duration));
     let mut is_busy = false;
+    let mut read_ns = 0;
+    let mut flushed_ns = 0;
     loop {
         let enough = stages.sink_ends_at().filter(|_| !command.is_running());
         let wake = [end, enough, stages.deadline(), stages.sink_wakes_at()]
@@ -171,14 +177,19 @@ pub async fn run(
             ready = rings.readable(), if !is_busy => ready?,
             () = sleep_until(wake), if !is_busy => {}
         }
-        let drained_ns = clock::now();
         let records = rings.received().records;
-        rings.drain(|bytes| stages.take(&bytes));
-        stages.release(drained_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
+        if stages.has_room() {
+            read_ns = clock::now();
+            rings.drain(|bytes| stages.take(&bytes));
+        }
+        let has_more = stages.release(read_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
         stages.show_losses(&loaded, &rings)?;
         loaded.print_kernel_log();
         stages.tell_reading(&rings);
-        stages.flush();
+        if !has_more || clock::now().saturating_sub(flushed_ns) > FLUSH_NS {
+            stages.flush();
+            flushed_ns = clock::now();
+        }
         if stages.is_ended() && !command.is_running() {
             break;
         }
@@ -192,10 +203,12 @@ pub async fn run(
         // Whatever has come can't be passed on before the slack is over, so there is no use in
         // being woken for each record meanwhile. The thread sleeps, not the task: a task would be
         // woken by the event loop, which every record wakes.
-        is_busy = rings.received().records != records || stages.is_holding();
-        if is_busy {
-            let pause_ms = stages.pause_ms().map(Duration::from_millis);
-            std::thread::sleep(pause_ms.unwrap_or(Duration::from_nanos(ORDER_SLACK_NS)));
+        is_busy = has_more || rings.received().records != records || stages.is_holding();
+        let pause_ms = stages.pause_ms().map(Duration::from_millis);
+        if let Some(pause) = pause_ms.or((is_busy && !has_more).then_some(SLACK))
+            && is_busy
+        {
+            std::thread::sleep(pause);
         }
     }
 
@@ -212,7 +225,7 @@ pub async fn run(
         if rings.received().records + lost >= counted.attempts {
             break;
         }
-        std::thread::sleep(Duration::from_nanos(ORDER_SLACK_NS));
+        std::thread::sleep(SLACK);
         rings.drain(|bytes| stages.take(&bytes));
         counted = loaded.counters()?;
     }

@@ -45,6 +45,14 @@ const LOSS_CHECK_NS: u64 = 1_000_000_000;
 /// How often time passes for what is concluded from silence, while nothing else happens.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Records that are passed on before the rings are read again: what is read costs little and can wait,
+/// a ring that is full can't.
+const RELEASED_AT_ONCE: usize = 64;
+
+/// Most records that wait for their turn. Then the rings are left to fill, and what they can't hold is
+/// counted.
+const MAX_WAITING: usize = 65_536;
+
 /// How soon a gap is looked into.
 const GAP_CHECK_NS: u64 = 100_000_000;
 
@@ -144,8 +152,13 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Passes on what is older than `before_ns`, and what is due.
-    pub(super) fn release(&mut self, before_ns: u64, managers: Option<&mut Managers>) {
+    /// Whether there is room for what the rings hold.
+    pub(super) fn has_room(&self) -> bool {
+        self.order.len() < MAX_WAITING
+    }
+
+    /// Passes on what is older than `before_ns`, and what is due; whether there is more of it.
+    pub(super) fn release(&mut self, before_ns: u64, managers: Option<&mut Managers>) -> bool {
         if before_ns.saturating_sub(self.clock_taken_ns) > CLOCK_AGE_NS {
             self.clock = WallClock::now();
             self.clock_taken_ns = before_ns;
@@ -153,12 +166,20 @@ impl<'a> Stages<'a> {
         if let Some(shed) = &mut self.shed {
             shed.step(before_ns, clock::used_by_thread_ns);
         }
+        let mut has_more = false;
         self.feed(managers, |order, join, context, out| {
-            order.release(before_ns, |record| join.push(record, context, out));
+            has_more = order.release(before_ns, RELEASED_AT_ONCE, |record| {
+                join.push(record, context, out);
+            });
+            // What a record would tell that still waits is not missing yet.
+            let before_ns = order.oldest_ns().map_or(before_ns, |ns| ns.min(before_ns));
             join.expire(before_ns, context, out);
         });
-        // Something may be concluded from silence.
-        self.show(|explain, out| explain.advance(before_ns, out));
+        if !has_more {
+            // Something may be concluded from silence.
+            self.show(|explain, out| explain.advance(before_ns, out));
+        }
+        has_more
     }
 
     /// Passes on everything: no record will come any more.
