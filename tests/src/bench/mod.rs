@@ -14,6 +14,7 @@
 
 mod line;
 mod peer;
+mod programs;
 mod running;
 mod watch;
 mod workload;
@@ -31,6 +32,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::{
     line::{Fact, Measured},
     peer::Peer,
+    programs::Counting,
     running::Running,
     workload::{FLOOD_MARK, Scene, Workload},
 };
@@ -140,11 +142,11 @@ fn one_turn(
         let before_ns = running.as_ref().map(Running::cpu_ns).transpose()?;
         let spent = scene.run(workload, operations)?;
         tell(workload.name(), "ns_per_op", spent.ns_per_operation)?;
-        let Some(mark) = workload.mark() else {
+        if workload.mark().is_none() {
             continue;
-        };
+        }
         if let (Some(running), Some(before_ns)) = (&mut running, before_ns) {
-            running.sent.push((mark, spent.operations));
+            running.sent_more(workload, spent.operations);
             if peer.is_slow {
                 // Looking at it is work for it.
                 continue;
@@ -162,6 +164,7 @@ fn one_turn(
     };
     if !peer.is_slow {
         tell_latency(&mut running, scene, &tell)?;
+        tell_programs(&mut running, scene, settings.operations, &tell)?;
     }
     let begun = Instant::now();
     let end = running.stop()?;
@@ -183,6 +186,36 @@ fn one_turn(
     Ok(())
 }
 
+/// How much of it is time in BPF programs, as the kernel counts it.
+fn tell_programs(
+    running: &mut Running,
+    scene: &Scene,
+    operations: u32,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let counting = Counting::begin()?;
+    for (workload, what) in [
+        (Workload::Unrelated, "unrelated, in BPF programs"),
+        (Workload::Captured, "captured, in BPF programs"),
+    ] {
+        let before = programs::cost(running.pid())?.run_time_ns;
+        let spent = scene.run(workload, operations)?;
+        running.sent_more(workload, spent.operations);
+        // Whoever watches captures nothing of its own.
+        let after = programs::cost(running.pid())?.run_time_ns;
+        tell(
+            what,
+            "ns_per_op",
+            (after - before) / f64::from(spent.operations),
+        )?;
+    }
+    drop(counting);
+    if let Some(instructions) = programs::cost(running.pid())?.verified_instructions {
+        tell("verified of BPF programs", "instructions", instructions)?;
+    }
+    running.cpu_ns_when_done().map(drop)
+}
+
 /// How long after its send call has returned a datagram stands in the output, each sent alone.
 fn tell_latency(
     running: &mut Running,
@@ -196,9 +229,7 @@ fn tell_latency(
         let returned_ns = scene.send_one()?;
         all_ns.push(running.shows_after_ns(returned_ns, before)?);
     }
-    if let Some((_, sent)) = running.sent.first_mut() {
-        *sent += LATENCIES;
-    }
+    running.sent_more(Workload::Captured, LATENCIES);
     all_ns.sort_unstable();
     for (what, at) in [("sent to shown, p50", 50), ("sent to shown, p99", 99)] {
         let index = (all_ns.len() * at / 100).min(all_ns.len() - 1);

@@ -2,6 +2,7 @@
 //! tools write to a file on the same tmpfs.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use super::{
     line::Fact,
     peer::{Peer, Ready},
     watch,
-    workload::NUDGE,
+    workload::{NUDGE, Workload},
 };
 use crate::raw::process::{Signal, kill, monotonic_ns};
 
@@ -36,13 +37,13 @@ pub struct Running {
     /// From its start until it was seen to be ready.
     pub attach_ms: f64,
     /// Measured datagrams that it should have shown, by what its lines about them have in them.
-    pub sent: Vec<(&'static str, u32)>,
+    sent: BTreeMap<&'static str, u32>,
 }
 
 /// What a tool's output says when it has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    /// Of the measured datagrams: those that no line speaks of, as in [`Running::sent`].
+    /// Of the measured datagrams: those that no line speaks of, by their marks.
     pub not_shown_percent: Vec<(&'static str, f64)>,
     /// Losses that it tells of itself.
     pub lost_by_itself: Option<f64>,
@@ -76,7 +77,7 @@ impl Running {
             output,
             errors,
             attach_ms: 0.0,
-            sent: Vec::new(),
+            sent: BTreeMap::new(),
         };
         while !running.is_ready()? {
             if let Some(status) = running.child.try_wait().context("could not wait")? {
@@ -121,6 +122,13 @@ impl Running {
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// So many more datagrams were sent, which it should show if it shows any of this workload.
+    pub fn sent_more(&mut self, workload: Workload, datagrams: u32) {
+        if let Some(mark) = workload.mark() {
+            *self.sent.entry(mark).or_default() += datagrams;
+        }
     }
 
     /// Its process id.
