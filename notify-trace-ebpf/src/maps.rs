@@ -103,7 +103,8 @@ pub struct Verdict {
     pub name: Address,
     /// The rule; 0: none.
     pub rule: u32,
-    pub pad: u32,
+    /// With a rule: the length of the address, without what stands behind a path's end.
+    pub used: u32,
 }
 
 /// How many destinations `VERDICTS` holds for each CPU; a power of two.
@@ -169,7 +170,8 @@ pub struct Scratch {
     pub window: [u8; 256],
     /// For `emit::bounded`.
     pub bound: u32,
-    pub pad: u32,
+    /// The address's place in `VERDICTS`.
+    pub place: u32,
 }
 
 /// Tracepoint plan: who last sent through a socket, by its `struct sock`.
@@ -281,6 +283,9 @@ pub static OWN: HashMap<u32, u8> = HashMap::with_max_entries(16, 0);
 /// `CALLS`.
 #[map]
 pub static SLOTS: Array<Call> = Array::with_max_entries(SLOTS_PER_CPU, 0);
+/// Plan of trampolines: the call that a program works with.
+#[map]
+pub static CURRENT: PerCpuArray<Call> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 /// Plan of trampolines: receiving sockets that are none of ours, by inode number. A cache.
 #[map]
 pub static UNRELATED: Array<Unrelated> = Array::with_max_entries(UNRELATED_PLACES, 0);

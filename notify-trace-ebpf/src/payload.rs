@@ -5,6 +5,8 @@
 //! probes may be missed while many tasks sleep in this function, which stream sockets use too; then
 //! `queue` writes the datagram. Only a send that fails before it is queued needs the return.
 
+use core::marker::PhantomData;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
@@ -18,9 +20,9 @@ use notify_trace_common::record::{
 use crate::emit::{bounded, put_address};
 use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
-    MSG_NAME, MSG_NAMELEN, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN, SKB_SK,
-    SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_GID,
-    UNIXCB_PID, UNIXCB_UID, field, pointer, read, read_or_0,
+    ByHelper, MSG_NAME, MSG_NAMELEN, Pair, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN,
+    SKB_SK, SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP,
+    UNIXCB_GID, UNIXCB_PID, UNIXCB_UID, Way, field, pointer, read, read_or_0, read_pair,
 };
 use crate::{cgroup, emit, select, task};
 
@@ -81,10 +83,11 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
         return None;
     }
     let scratch = emit::scratch(Emitter::CopyReturn)?;
-    let rule = rule_by_destination(scratch, call);
+    let (destination, rule) = rule_by_destination(scratch, call.msg, call.sk);
     if rule != 0 {
         call.rule = rule;
-        emit_send(ctx, Emitter::CopyReturn, scratch, call, 0);
+        let of = Sending::by_helper(call);
+        emit_send(ctx, Emitter::CopyReturn, scratch, call, &of, destination, 0);
     }
     Some(())
 }
@@ -112,21 +115,23 @@ pub fn keep_control_block(call: &mut Call) -> Option<()> {
     Some(())
 }
 
-/// The rule that the address matches which the sender wrote, or its connected peer's; it stays in
-/// the room.
+/// The address that the sender wrote, or its connected peer's, which stays in the room; and the rule that
+/// it matches.
 #[inline(always)]
-pub fn rule_by_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    if take_destination(scratch, call.msg, call.sk) == Destination::Nowhere {
+pub fn rule_by_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> (Destination, u32) {
+    let destination = take_destination(scratch, msg, sk);
+    let rule = if destination == Destination::Nowhere {
         0
     } else {
         select::rule(scratch)
-    }
+    };
+    (destination, rule)
 }
 
 /// What `take_destination` found. (A subprogram answers in one register.)
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-enum Destination {
+pub enum Destination {
     /// Nothing.
     Nowhere = 0,
     /// What the sender wrote.
@@ -135,13 +140,18 @@ enum Destination {
     Peer = 2,
 }
 
+/// Where the name lies that the sender wrote, and how long it is.
+#[inline(always)]
+pub fn written_name(msg: u64) -> Pair<u64, u32> {
+    read_pair(msg, &MSG_NAME, &MSG_NAMELEN)
+}
+
 /// Puts the destination into the room.
 #[inline(never)]
-fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
-    let name = read_or_0::<u64>(msg, &MSG_NAME);
-    let len = read_or_0::<u32>(msg, &MSG_NAMELEN);
-    if name != 0 && len != 0 {
-        if select::take_sockaddr(scratch, name, len) {
+pub fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
+    let name = written_name(msg);
+    if name.first != 0 && name.second != 0 {
+        if select::take_sockaddr(scratch, name.first, name.second) {
             return Destination::Written;
         }
     } else if let Some(peer) = pointer(sk, &UNIX_SOCK_PEER)
@@ -152,20 +162,51 @@ fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
     Destination::Nowhere
 }
 
-/// Writes a datagram; from then on the call has an id, whether the ring took the record or not.
+/// The kernel's objects of a call, and how they are read.
+pub struct Sending<W: Way> {
+    /// The sending `struct sock`.
+    pub sk: u64,
+    /// The `struct sk_buff`, 0 where there is none.
+    pub skb: u64,
+    way: PhantomData<W>,
+}
+
+impl<W: Way> Sending<W> {
+    /// Both have to be what this way can read.
+    #[inline(always)]
+    pub const fn new(sk: u64, skb: u64) -> Self {
+        Self {
+            sk,
+            skb,
+            way: PhantomData,
+        }
+    }
+}
+
+impl Sending<ByHelper> {
+    /// What is noted of a call.
+    #[inline(always)]
+    pub const fn by_helper(call: &Call) -> Self {
+        Self::new(call.sk, call.skb)
+    }
+}
+
+/// Writes a datagram, whose destination lies in the room; from then on the call has an id, whether the ring
+/// took the record or not.
 #[inline(always)]
-pub fn emit_send<C: EbpfContext>(
+pub fn emit_send<C: EbpfContext, W: Way>(
     ctx: &C,
     emitter: Emitter,
     scratch: &mut Scratch,
     call: &mut Call,
+    of: &Sending<W>,
+    destination: Destination,
     flags: u32,
 ) {
     cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
     // Flags are collected in the record: in a register each would be a way of its own for the verifier.
     emit::record::<Send>(scratch).flags = flags;
-    let destination = take_destination(scratch, call.msg, call.sk);
     match destination {
         Destination::Nowhere => scratch.address = Address::EMPTY,
         Destination::Written => {}
@@ -175,7 +216,8 @@ pub fn emit_send<C: EbpfContext>(
     let send = emit::record::<Send>(scratch);
     task::describe(&mut send.sender);
     send.entry_ns = call.entry_ns;
-    send.socket_inode = socket_inode(call.sk);
+    // What a socket's inode lies in is no part of what the verifier knows a socket to be.
+    send.socket_inode = read_or_0(W::get(of.sk, &SOCK_SOCKET), &SOCKET_INODE);
     send.receiver_inode = call.receiver_inode;
     send.rule = call.rule;
     send.len = call.len;
@@ -200,7 +242,7 @@ pub fn emit_send<C: EbpfContext>(
     let sender = send.sender.tgid;
     let start = send.sender.start_boottime_ns;
     if flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0 {
-        match take_payload(scratch, call.skb) {
+        match take_payload::<W>(scratch, of.skb) {
             Some(()) => {}
             None => {
                 mark(scratch, SEND_UNREADABLE);
@@ -238,10 +280,13 @@ fn remember_sender(process: u32, start_boottime_ns: u64) {
 /// Copies the linear part of a socket buffer behind the record, up to [`PAYLOAD_MAX`]. The first
 /// 4096 bytes of a unix datagram are always linear.
 #[inline(never)]
-pub fn take_payload(scratch: &mut Scratch, skb: u64) -> Option<()> {
-    let len = read::<u32>(skb, &SKB_LEN)?;
-    let paged = read::<u32>(skb, &SKB_DATA_LEN)?;
-    let data = read::<u64>(skb, &SKB_DATA)?;
+pub fn take_payload<W: Way>(scratch: &mut Scratch, skb: u64) -> Option<()> {
+    let len = W::get::<u32>(skb, &SKB_LEN);
+    let paged = W::get::<u32>(skb, &SKB_DATA_LEN);
+    let data = W::get::<u64>(skb, &SKB_DATA);
+    if data == 0 {
+        return None;
+    }
     let send = emit::record::<Send>(scratch);
     send.len = len;
     let linear = len.saturating_sub(paged);

@@ -7,6 +7,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::ProbeContext;
 use notify_trace_common::address::Address;
+use notify_trace_common::fields::ABSENT;
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
@@ -15,9 +16,9 @@ use crate::maps::{
     CALL_COPIED, CALLS, Call, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED,
     RECEIVERS, ReceiverKey, ReceiverState, Scratch,
 };
-use crate::payload::{call_of, emit_send, rule_by_destination};
+use crate::payload::{Sending, call_of, emit_send, rule_by_destination, take_destination};
 use crate::read::{
-    SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, pointer, read, read_or_0,
+    ByHelper, SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, Way, pointer, read_or_0,
 };
 use crate::{emit, select, task};
 
@@ -34,10 +35,20 @@ pub fn receiver_key(sk: u64, inode: u64) -> ReceiverKey {
 /// What is known of a receiving socket; found out at its first datagram.
 #[inline(always)]
 pub fn receiver_state(scratch: &mut Scratch, key: &ReceiverKey) -> ReceiverState {
+    let state = look_at_receiver(scratch, key);
+    ReceiverState {
+        rule: state as u32,
+        flags: (state >> 32) as u32,
+    }
+}
+
+/// The rule, and the flags above it: a subprogram, whose ways end where it does, answers in one register.
+#[inline(never)]
+fn look_at_receiver(scratch: &mut Scratch, key: &ReceiverKey) -> u64 {
     // SAFETY: copied at once; only this side writes it, and an entry that is evicted and reused
     // meanwhile costs one wrong look at a cache whose answers are verified by the key's inode.
     if let Some(state) = unsafe { RECEIVERS.get(key) } {
-        return *state;
+        return u64::from(state.flags) << 32 | u64::from(state.rule);
     }
     // SAFETY: an integer that only userspace writes, before anything is attached.
     let by_inode = unsafe { INODES.get(key.inode) }.copied().unwrap_or(0);
@@ -50,7 +61,7 @@ pub fn receiver_state(scratch: &mut Scratch, key: &ReceiverKey) -> ReceiverState
     };
     let state = ReceiverState { rule, flags: 0 };
     let _ = RECEIVERS.insert(key, state, 0);
-    state
+    u64::from(rule)
 }
 
 /// Writes a receiving socket's name unless that was done.
@@ -100,7 +111,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     if state.rule == 0 && call.id == 0 {
         // The end of its copy may have been missed, and with it the look at the destination.
         if call.flags & CALL_COPIED == 0 {
-            call.rule = rule_by_destination(scratch, call);
+            call.rule = rule_by_destination(scratch, call.msg, call.sk).1;
         }
         if call.rule == 0 {
             // Unrelated: what follows of this call is found missing at once.
@@ -108,13 +119,22 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
             return None;
         }
     }
-    join(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state)
+    join::<_, ByHelper>(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state)
+}
+
+/// How many datagrams wait in the queue of a `struct sock`.
+#[inline(always)]
+pub fn queue_length<W: Way>(sk: u64) -> u32 {
+    if SOCK_QUEUE_LEN.load() == ABSENT {
+        return QUEUE_LEN_UNKNOWN;
+    }
+    W::get(sk, &SOCK_QUEUE_LEN)
 }
 
 /// A datagram is about to join the queue of a receiver: it is written if that was not done, and
 /// remembered until it leaves.
 #[inline(always)]
-pub fn join<C: EbpfContext>(
+pub fn join<C: EbpfContext, W: Way>(
     ctx: &C,
     emitter: Emitter,
     scratch: &mut Scratch,
@@ -129,12 +149,14 @@ pub fn join<C: EbpfContext>(
     // SAFETY: a helper without arguments.
     call.queued_ns = unsafe { bpf_ktime_get_ns() };
     call.queue_tries += 1;
-    call.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
+    call.queue_len = queue_length::<W>(receiver_sk);
     call.receiver_inode = key.inode;
     announce_receiver(ctx, emitter, scratch, key, state);
     if call.id == 0 {
         // If the copy's return was missed: had it failed, the call would not have come here.
-        emit_send(ctx, emitter, scratch, call, 0);
+        let destination = take_destination(scratch, call.msg, call.sk);
+        let of = Sending::by_helper(call);
+        emit_send(ctx, emitter, scratch, call, &of, destination, 0);
     }
     // Before it is queued, because the receiver may be faster than anything that comes after.
     let queued = Queued {

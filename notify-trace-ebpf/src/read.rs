@@ -82,6 +82,74 @@ fn peek_at<T: Copy>(base: u64, offset: u32) -> Option<T> {
     Some(unsafe { ((base + u64::from(offset)) as *const T).read_volatile() })
 }
 
+/// A way to read kernel memory.
+pub trait Way {
+    /// A field of an integer type or a pointer; 0 where it can't be read. (An `Option` of each makes the
+    /// compiler leave registers undefined that only it knows not to matter.)
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T;
+    /// The same of what lies in a field.
+    fn get_within<T: Copy + Default>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> T;
+}
+
+/// By the helper, from any address.
+pub struct ByHelper;
+/// By plain loads, from a pointer with a type.
+pub struct ByLoad;
+
+impl Way for ByHelper {
+    #[inline(always)]
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
+        read_or_0(base, offset)
+    }
+
+    #[inline(always)]
+    fn get_within<T: Copy + Default>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> T {
+        match field(base, outer) {
+            Some(base) => read_or_0(base, inner),
+            None => T::default(),
+        }
+    }
+}
+
+impl Way for ByLoad {
+    #[inline(always)]
+    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
+        peek(base, offset).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn get_within<T: Copy + Default>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> T {
+        peek_within(base, outer, inner).unwrap_or_default()
+    }
+}
+
+/// Two fields of which one directly follows the other, as the kernel has them: a pointer or an integer of
+/// four bytes in each.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Pair<A, B> {
+    /// The first.
+    pub first: A,
+    /// The second, eight bytes behind.
+    pub second: B,
+}
+
+/// Reads two fields, by one look where they are neighbours.
+#[inline(always)]
+pub fn read_pair<A: Copy + Default, B: Copy + Default>(
+    base: u64,
+    first: &Global<u32>,
+    second: &Global<u32>,
+) -> Pair<A, B> {
+    if second.load() == first.load().wrapping_add(8) {
+        return read_or_0(base, first);
+    }
+    Pair {
+        first: read_or_0(base, first),
+        second: read_or_0(base, second),
+    }
+}
+
 /// Reads a pointer field; null is `None`.
 #[inline(always)]
 pub fn pointer(base: u64, offset: &Global<u32>) -> Option<u64> {

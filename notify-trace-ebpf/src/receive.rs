@@ -5,16 +5,15 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{
-    DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind,
-    QUEUE_LEN_UNKNOWN, ReceiverClosed,
+    DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind, ReceiverClosed,
 };
 
 use crate::maps::{QUEUED, Queued, RECEIVERS, RECEIVES, Scratch, Told};
 use crate::payload::{is_unix_datagram, socket_inode};
-use crate::queue::receiver_key;
+use crate::queue::{queue_length, receiver_key};
 use crate::read::{
-    SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCK_QUEUE_LEN, SOCKET_SK, UNIXCB_FP, UNIXCB_GID,
-    UNIXCB_PID, UNIXCB_UID, field, pointer, read, read_or_0,
+    ByHelper, SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCKET_SK, UNIXCB_FP, UNIXCB_GID, UNIXCB_PID,
+    UNIXCB_UID, Way, pointer, read_or_0,
 };
 use crate::{cgroup, emit, task};
 
@@ -48,16 +47,21 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     if skb == 0 {
         return None;
     }
-    leave(ctx, Emitter::DequeueReturn, skb, receiver_sk)
+    leave::<_, ByHelper>(ctx, Emitter::DequeueReturn, skb, receiver_sk)
 }
 
 /// A datagram has left the queue of a receiver.
 #[inline(always)]
-pub fn leave<C: EbpfContext>(ctx: &C, emitter: Emitter, skb: u64, receiver_sk: u64) -> Option<()> {
+pub fn leave<C: EbpfContext, W: Way>(
+    ctx: &C,
+    emitter: Emitter,
+    skb: u64,
+    receiver_sk: u64,
+) -> Option<()> {
     // SAFETY: copied at once, and verified below.
     let queued: Queued = *unsafe { QUEUED.get(skb) }?;
     // The address may have been reused for a datagram of another socket.
-    if queued.receiver_sk != receiver_sk || pointer(skb, &SKB_SK)? != queued.sk {
+    if queued.receiver_sk != receiver_sk || W::get::<u64>(skb, &SKB_SK) != queued.sk {
         return None;
     }
     let _ = QUEUED.remove(skb);
@@ -67,10 +71,10 @@ pub fn leave<C: EbpfContext>(ctx: &C, emitter: Emitter, skb: u64, receiver_sk: u
     task::describe(&mut dequeue.reader);
     dequeue.receiver_inode = queued.receiver_inode;
     dequeue.queued_ns = queued.queued_ns;
-    dequeue.len = read_or_0(skb, &SKB_LEN);
-    dequeue.queue_len = read::<u32>(receiver_sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
+    dequeue.len = W::get(skb, &SKB_LEN);
+    dequeue.queue_len = queue_length::<W>(receiver_sk);
     dequeue.rule = queued.rule;
-    tell(dequeue, told(skb));
+    tell(dequeue, told::<W>(skb));
     emit::output(
         ctx,
         emitter,
@@ -84,7 +88,7 @@ pub fn leave<C: EbpfContext>(ctx: &C, emitter: Emitter, skb: u64, receiver_sk: u
 
 /// What the receiver is told about the sender, and whether that process is still there.
 #[inline(always)]
-pub fn told(skb: u64) -> Told {
+pub fn told<W: Way>(skb: u64) -> Told {
     let mut told = Told {
         pid: 0,
         uid: 0,
@@ -92,18 +96,17 @@ pub fn told(skb: u64) -> Told {
         flags: 0,
         fds: 0,
     };
-    let Some(cb) = field(skb, &SKB_CB) else {
-        return told;
-    };
-    if let Some(fds) = pointer(cb, &UNIXCB_FP) {
+    let fds = W::get_within::<u64>(skb, &SKB_CB, &UNIXCB_FP);
+    if fds != 0 {
         told.fds = read_or_0::<u16>(fds, &SCM_FP_COUNT).into();
     }
-    if let Some(pid) = pointer(cb, &UNIXCB_PID)
+    let pid = W::get_within::<u64>(skb, &SKB_CB, &UNIXCB_PID);
+    if pid != 0
         && let Some(number) = task::pid_number(pid)
     {
         told.pid = number;
-        told.uid = read_or_0(cb, &UNIXCB_UID);
-        told.gid = read_or_0(cb, &UNIXCB_GID);
+        told.uid = W::get_within(skb, &SKB_CB, &UNIXCB_UID);
+        told.gid = W::get_within(skb, &SKB_CB, &UNIXCB_GID);
         told.flags = DEQUEUE_CREDENTIALS
             | match task::pid_is_present(pid) {
                 Some(true) => DEQUEUE_SENDER_PRESENT,
@@ -149,7 +152,7 @@ pub fn close<C: EbpfContext>(ctx: &C, emitter: Emitter, sk: u64) -> Option<()> {
     let closed = emit::record::<ReceiverClosed>(scratch);
     task::describe(&mut closed.closer);
     closed.inode = key.inode;
-    closed.queue_len = read::<u32>(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN);
+    closed.queue_len = queue_length::<ByHelper>(sk);
     closed.rule = state.rule;
     let size = size_of::<ReceiverClosed>() as u32;
     emit::output(ctx, emitter, scratch, Kind::ReceiverClosed, 0, size);

@@ -82,38 +82,89 @@ pub fn take_bound(scratch: &mut Scratch, sk: u64) -> bool {
     take_sockaddr(scratch, name, len)
 }
 
-/// The rule that the address matches which a sender wrote, 0 if none. What the rules said of it is
-/// kept for the next one who writes the same bytes; `len` is without the family, and not 0.
+/// The rule that the address matches which a sender wrote, 0 if none; if there is one, the address is left
+/// in the room. What the rules said of it is kept for the next one who writes the same bytes; `len` is
+/// without the family, and not 0.
 #[inline(always)]
 pub fn rule_of_written(scratch: &mut Scratch, path: u64, len: u32) -> u32 {
     let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
-    clear(&mut scratch.address);
+    // Most names are short.
+    let known = if len as usize <= SHORT_WORDS * 8 - size_of::<u32>() {
+        known_rule::<SHORT_WORDS>(scratch, path, len)
+    } else {
+        known_rule::<WORDS>(scratch, path, len)
+    };
+    if known != UNKNOWN {
+        return known as u32;
+    }
+    find_rule(scratch, path, len)
+}
+
+/// Words of an address.
+const WORDS: usize = size_of::<Address>() / 8;
+
+/// Words that hold the length and a name of up to 52 bytes.
+const SHORT_WORDS: usize = 7;
+
+/// No rule has this number.
+const UNKNOWN: u64 = 1 << 32;
+
+/// What was said of a name that lies in the first so many words of an address.
+#[inline(never)]
+fn known_rule<const N: usize>(scratch: &mut Scratch, path: u64, len: u32) -> u64 {
+    let len = bounded::<127>(&mut scratch.bound, len);
+    clear(&mut scratch.address, 0, N);
     let bytes = scratch.address.bytes.as_mut_ptr();
     // SAFETY: at most ADDRESS_MAX bytes go to a field of that size.
-    if unsafe { bpf_probe_read_kernel(bytes.cast(), len, path as *const _) } != 0 {
+    if len > ADDRESS_MAX as u32
+        || unsafe { bpf_probe_read_kernel(bytes.cast(), len, path as *const _) } != 0
+    {
         return 0;
     }
     scratch.address.len = len;
-    let Some(place) = VERDICTS.get_ptr_mut(place_of(&scratch.address) & (VERDICT_PLACES - 1))
-    else {
+    let place = place_of::<N>(&scratch.address) & (VERDICT_PLACES - 1);
+    scratch.place = place;
+    let Some(place) = VERDICTS.get_ptr_mut(place) else {
         return 0;
     };
     // SAFETY: a value of this CPU; programs that look here aren't preempted (the plan is for such
     // kernels only) and don't interrupt each other.
     let place = unsafe { &mut *place };
-    if is_same(&place.name, &scratch.address) {
-        return place.rule;
+    if !is_same::<N>(&place.name, &scratch.address) {
+        clear(&mut scratch.address, N, WORDS);
+        copy(&mut place.name, &scratch.address);
+        place.rule = 0;
+        place.used = 0;
+        return UNKNOWN;
     }
-    copy(&mut place.name, &scratch.address);
-    place.rule = 0;
-    if take_name(scratch, path, len) {
-        place.rule = rule(scratch);
+    if place.rule == 0 {
+        return 0;
     }
-    place.rule
+    clear(&mut scratch.address, N, WORDS);
+    // At most a NUL stands behind the address, so what is left of it is zero.
+    if place.used + 1 < len {
+        return UNKNOWN;
+    }
+    scratch.address.len = place.used;
+    u64::from(place.rule)
 }
 
-/// Words of an address.
-const WORDS: usize = size_of::<Address>() / 8;
+/// Takes the name, and keeps what the rules say of it.
+#[inline(never)]
+fn find_rule(scratch: &mut Scratch, path: u64, len: u32) -> u32 {
+    let rule = if take_name(scratch, path, len) {
+        rule(scratch)
+    } else {
+        0
+    };
+    if let Some(place) = VERDICTS.get_ptr_mut(scratch.place) {
+        // SAFETY: as in `known_rule`.
+        let place = unsafe { &mut *place };
+        place.used = scratch.address.len;
+        place.rule = rule;
+    }
+    rule
+}
 
 /// Word by word, because the compiler's own loops go byte by byte.
 #[inline(always)]
@@ -121,12 +172,13 @@ fn words(address: &Address) -> *const u64 {
     (&raw const *address).cast()
 }
 
+/// Zeroes the words from one on, up to another.
 #[inline(always)]
-fn clear(address: &mut Address) {
-    let to: *mut u64 = (&raw mut *address).cast();
-    for word in 0..WORDS {
+fn clear(address: &mut Address, from: usize, to: usize) {
+    let words: *mut u64 = (&raw mut *address).cast();
+    for word in from..to {
         // SAFETY: inside the address, which lies 8-byte aligned in a map value.
-        unsafe { to.add(word).write_volatile(0) };
+        unsafe { words.add(word).write_volatile(0) };
     }
 }
 
@@ -139,12 +191,12 @@ fn copy(to: &mut Address, from: &Address) {
     }
 }
 
-/// Whether two addresses are the same. Without a branch in the loop: each would be a way that the verifier
-/// follows to the program's end.
+/// Whether two addresses are the same whose names lie in the first so many words: their lengths say so.
+/// Without a branch in the loop: each would be a way that the verifier follows to the program's end.
 #[inline(always)]
-fn is_same(one: &Address, other: &Address) -> bool {
+fn is_same<const N: usize>(one: &Address, other: &Address) -> bool {
     let mut difference = 0;
-    for word in 0..WORDS {
+    for word in 0..N {
         // SAFETY: as in `copy`.
         difference |= unsafe {
             words(one).add(word).read_volatile() ^ words(other).add(word).read_volatile()
@@ -155,15 +207,18 @@ fn is_same(one: &Address, other: &Address) -> bool {
 
 /// A number that spreads addresses.
 #[inline(always)]
-fn place_of(address: &Address) -> u32 {
+fn place_of<const N: usize>(address: &Address) -> u32 {
     let mut sum = 0_u64;
-    for word in 0..WORDS {
+    for word in 0..N {
         // SAFETY: as in `copy`.
         let next = unsafe { words(address).add(word).read_volatile() };
         sum = (sum ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     (sum >> 40) as u32
 }
+
+/// Where names end in a window.
+const WINDOW_END: usize = 128;
 
 /// The rule that the taken name matches, 0 if none.
 #[inline(never)]
@@ -179,18 +234,31 @@ pub fn rule(scratch: &mut Scratch) -> u32 {
     if found != 0 {
         return found;
     }
-    // The bytes stand at 128.. of a window of zeros; read backwards from their end, they are
-    // followed by zeros again, whatever their length.
-    for (to, from) in scratch.window[128..128 + ADDRESS_MAX]
-        .iter_mut()
-        .zip(&scratch.address.bytes)
-    {
-        *to = *from;
+    // The name ends where the window's words do, with zeros before it: read backwards, it is followed by
+    // zeros, whatever its length.
+    let window = scratch.window.as_mut_ptr();
+    for word in 0..WINDOW_END / 8 {
+        // SAFETY: inside the window, which lies 8-byte aligned in a map value.
+        unsafe { window.cast::<u64>().add(word).write_volatile(0) };
     }
-    let window = scratch.window.as_ptr();
-    for i in 0..ADDRESS_MAX {
-        // SAFETY: 128 + (0..=127) - 1 - (0..=107) lies in 20..=254 of 256 bytes.
-        scratch.key.bytes[i] = unsafe { *window.add(127 + len as usize - i) };
+    let start = bounded::<127>(&mut scratch.bound, (WINDOW_END as u32).wrapping_sub(len));
+    // SAFETY: at most 127 bytes go to one of the first 128 places of the window, which has room for twice as
+    // many; they come from a field of the same room.
+    unsafe {
+        bpf_probe_read_kernel(
+            window.add(start as usize).cast(),
+            len,
+            scratch.address.bytes.as_ptr().cast(),
+        )
+    };
+    let key: *mut u32 = scratch.key.bytes.as_mut_ptr().cast();
+    for word in 0..ADDRESS_MAX / 4 {
+        // SAFETY: inside both, which lie 4-byte aligned.
+        unsafe {
+            let end = window.add(WINDOW_END).cast::<u32>();
+            let from = end.sub(word + 1).read_volatile();
+            key.add(word).write_volatile(from.swap_bytes());
+        }
     }
     look_up((&raw const SUFFIXES).cast(), scratch)
 }

@@ -10,7 +10,7 @@ use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
 
 use crate::maps::{CALL_COPIED, CALLS, Call, QUEUED};
-use crate::payload::{emit_send, rule_by_destination};
+use crate::payload::{Sending, emit_send, rule_by_destination};
 use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
 use crate::{emit, task};
 
@@ -75,17 +75,19 @@ pub fn conclude<C: EbpfContext>(
             return None;
         }
         let scratch = emit::scratch(emitter)?;
-        call.rule = rule_by_destination(scratch, call);
-        if call.rule == 0 {
+        let (destination, rule) = rule_by_destination(scratch, call.msg, call.sk);
+        if rule == 0 {
             return None;
         }
+        call.rule = rule;
         let why = if call.skb == 0 && ret < 0 {
             SEND_NOT_COPIED
         } else {
             emit::counters(emitter)?.unreadable += 1;
             SEND_UNREADABLE
         };
-        emit_send(ctx, emitter, scratch, call, why);
+        let of = Sending::by_helper(call);
+        emit_send(ctx, emitter, scratch, call, &of, destination, why);
     }
     if ret < 0 && call.skb != 0 {
         // SAFETY: copied at once; an entry that is replaced meanwhile has another id.

@@ -14,7 +14,7 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
-use crate::maps::{CALLS, Call, SLOTS};
+use crate::maps::{CALLS, CURRENT, Call, SLOTS};
 use crate::{emit, task};
 
 /// CPUs that `SLOTS` has places for, at most [`CPUS_WITH_SLOTS_MAX`]: so many the verifier follows without
@@ -142,6 +142,35 @@ pub fn abandon() -> bool {
     // SAFETY: not null, so a place that holds the current thread's call.
     unsafe { (*call).thread = 0 };
     true
+}
+
+/// A copy of a call, to be worked with: one place for the verifier, wherever the call was found. Each place
+/// would be a way of its own to the program's end.
+#[inline(always)]
+pub fn copy(emitter: Emitter, call: &Call) -> Option<&'static mut Call> {
+    let place = CURRENT.get_ptr_mut(emitter as u32)?;
+    // SAFETY: a value of this CPU and program, which isn't entered twice; maps live as long as programs.
+    let place = unsafe { &mut *place };
+    copy_words(place, call);
+    Some(place)
+}
+
+/// Keeps what was done with a copy.
+#[inline(always)]
+pub fn put_back(emitter: Emitter, sk: u64, call: &Call) -> Option<()> {
+    copy_words(find(emitter, sk)?.call, call);
+    Some(())
+}
+
+/// Word by word, because the compiler's own copy is a call that goes byte by byte.
+#[inline(always)]
+fn copy_words(to: &mut Call, from: &Call) {
+    const WORDS: usize = size_of::<Call>() / 8;
+    let (to, from): (*mut u64, *const u64) = ((&raw mut *to).cast(), (&raw const *from).cast());
+    for word in 0..WORDS {
+        // SAFETY: inside both, which are made of 8-byte words, 8-byte aligned in map values.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
 }
 
 impl Found {

@@ -10,9 +10,9 @@ use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
 use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
 use crate::read::{
-    PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, TASK_COMM, TASK_FLAGS,
-    TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR,
-    UPID_NS, UPID_SIZE, field, load, peek, read, read_or_0,
+    ByHelper, ByLoad, PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, Pair, TASK_COMM,
+    TASK_FLAGS, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
+    TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, Way, field, load, read, read_or_0, read_pair,
 };
 
 /// `PF_IO_WORKER`, `include/linux/sched.h`.
@@ -105,32 +105,6 @@ pub fn start_boottime_ns(leader: u64) -> u64 {
 #[unsafe(no_mangle)]
 pub static TYPED_TASK: Global<u32> = Global::new(0);
 
-/// A way to read kernel memory.
-trait Way {
-    /// A field of an integer type or a pointer; 0 where it can't be read. (An `Option` of each makes the
-    /// compiler leave registers undefined that only it knows not to matter.)
-    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T;
-}
-
-/// By the helper, from any address.
-struct ByHelper;
-/// By plain loads, from a pointer with a type.
-struct ByLoad;
-
-impl Way for ByHelper {
-    #[inline(always)]
-    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
-        read_or_0(base, offset)
-    }
-}
-
-impl Way for ByLoad {
-    #[inline(always)]
-    fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
-        peek(base, offset).unwrap_or_default()
-    }
-}
-
 /// Writes the facts of the current task.
 #[inline(never)]
 pub fn describe(out: &mut Task) {
@@ -161,8 +135,9 @@ fn describe_by<W: Way>(out: &mut Task, task: u64) {
         let level = W::get::<u32>(pid, &PID_LEVEL);
         // By the helper in any case: the place is not a constant.
         let upid = numbers + u64::from(level) * u64::from(UPID_SIZE.load());
-        out.pid_in_namespace = read_or_0(upid, &UPID_NR);
-        out.pid_namespace = read_or_0(read_or_0(upid, &UPID_NS), &PID_NAMESPACE_INUM);
+        let upid: Pair<u32, u64> = read_pair(upid, &UPID_NR, &UPID_NS);
+        out.pid_in_namespace = upid.first;
+        out.pid_namespace = read_or_0(upid.second, &PID_NAMESPACE_INUM);
     }
     out.flags = 0;
     let is_worker = W::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER != 0;

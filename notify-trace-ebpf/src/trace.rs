@@ -20,7 +20,7 @@ use crate::emit::put_address;
 use crate::maps::{LAST_SENDERS, LastSender, RECEIVING, Receiving, SENDERS, WANTED, Wanted};
 use crate::payload::{is_unix_datagram, socket_inode, take_payload};
 use crate::queue::{announce_receiver, receiver_key, receiver_state};
-use crate::read::{SKB_SK, SOCK_QUEUE_LEN, UNIX_SOCK_PEER, pointer, read};
+use crate::read::{ByHelper, SKB_SK, SOCK_QUEUE_LEN, UNIX_SOCK_PEER, pointer, read};
 use crate::receive::{tell, told};
 use crate::{cgroup, emit, select, task};
 
@@ -88,12 +88,12 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
     let send = emit::record::<Send>(scratch);
     send.len = 0;
     send.captured = 0;
-    let is_read = take_payload(scratch, skb).is_some();
+    let is_read = take_payload::<ByHelper>(scratch, skb).is_some();
     if !is_read {
         emit::counters(emitter)?.unreadable += 1;
     }
     // The payload now stands behind a `Send`, as it does in a `Receiving`.
-    let told = told(skb);
+    let told = told::<ByHelper>(skb);
     let send = emit::record::<Send>(scratch);
     send.socket_inode = socket_inode(sk);
     send.entry_ns = 0;

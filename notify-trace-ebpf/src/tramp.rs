@@ -14,16 +14,17 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use notify_trace_common::limits::Emitter;
 
 use crate::maps::{
-    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Call, Connect, Scratch, UNRELATED, UNRELATED_PLACES,
+    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, Scratch, UNRELATED, UNRELATED_PLACES,
     Unrelated,
 };
 use crate::payload::{
-    AF_UNIX, SOCK_DGRAM, emit_send, keep_control_block, rule_by_destination, socket_inode,
+    AF_UNIX, Destination, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination,
+    socket_inode, written_name,
 };
 use crate::queue::{receiver_key, receiver_state};
 use crate::read::{
-    MSG_NAME, MSG_NAMELEN, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK,
-    UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
+    ByLoad, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_PEER,
+    UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
 };
 use crate::select::FAMILY_BYTES;
 use crate::{connect, emit, queue, receive, select, send, slots, task};
@@ -85,34 +86,42 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
         keep_control_block(call);
     }
     let scratch = emit::scratch(Emitter::TrampCopy)?;
-    let rule = rule_of_destination(scratch, call);
+    let (destination, rule) = rule_of_destination(scratch, call.msg, call.sk);
     if rule == 0 {
         return None;
     }
+    // Found once more rather than kept: where it was found would be a way of its own to here.
+    let call = slots::find(Emitter::TrampCopy, sk)?.call;
     if !task::is_wanted() {
         call.flags |= CALL_UNRELATED;
         return None;
     }
+    let call = slots::copy(Emitter::TrampCopy, call)?;
     call.rule = rule;
-    emit_send(ctx, Emitter::TrampCopy, scratch, call, 0);
-    Some(())
+    let of: Sending<ByLoad> = Sending::new(sk, skb);
+    emit_send(ctx, Emitter::TrampCopy, scratch, call, &of, destination, 0);
+    slots::put_back(Emitter::TrampCopy, sk, call)
 }
 
-/// The rule that the destination matches, by the caches where they know it.
+/// The destination, which lies in the room if a rule matches it, and that rule, by the caches where they
+/// know it.
 #[inline(always)]
-fn rule_of_destination(scratch: &mut Scratch, call: &Call) -> u32 {
-    let name = read_or_0::<u64>(call.msg, &MSG_NAME);
-    let len = read_or_0::<u32>(call.msg, &MSG_NAMELEN);
-    if name != 0 && u64::from(len) > FAMILY_BYTES {
-        return select::rule_of_written(scratch, name + FAMILY_BYTES, len - FAMILY_BYTES as u32);
+fn rule_of_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> (Destination, u32) {
+    let name = written_name(msg);
+    if name.first != 0 && u64::from(name.second) > FAMILY_BYTES {
+        let (path, len) = (name.first + FAMILY_BYTES, name.second - FAMILY_BYTES as u32);
+        return (
+            Destination::Written,
+            select::rule_of_written(scratch, path, len),
+        );
     }
-    let Some(peer) = pointer(call.sk, &UNIX_SOCK_PEER) else {
-        return 0;
+    let Some(peer) = pointer(sk, &UNIX_SOCK_PEER) else {
+        return (Destination::Nowhere, 0);
     };
     if is_known_unrelated(peer, socket_inode(peer)) {
-        return 0;
+        return (Destination::Peer, 0);
     }
-    rule_by_destination(scratch, call)
+    rule_by_destination(scratch, msg, sk)
 }
 
 /// `security_unix_may_send` is entered.
@@ -124,11 +133,12 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
     if call.skb == 0 || call.flags & CALL_UNRELATED != 0 {
         return None;
     }
+    let is_written = call.id != 0;
     let receiver_socket = ctx.arg::<u64>(1);
     let receiver_sk = peek::<u64>(receiver_socket, &SOCKET_SK)?;
     // An inode is no part of what the verifier knows a socket to be.
     let inode = read_or_0(receiver_socket, &SOCKET_INODE);
-    if call.id == 0 && is_known_unrelated(receiver_sk, inode) {
+    if !is_written && is_known_unrelated(receiver_sk, inode) {
         call.flags |= CALL_UNRELATED;
         return None;
     }
@@ -139,11 +149,14 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         // A name is for good.
         remember_unrelated(receiver_sk, inode);
     }
-    if call.id == 0 && (state.rule == 0 || !task::is_wanted()) {
+    // As in `try_copy`.
+    let call = slots::find(Emitter::TrampQueue, sk)?.call;
+    if !is_written && (state.rule == 0 || !task::is_wanted()) {
         call.flags |= CALL_UNRELATED;
         return None;
     }
-    queue::join(
+    let call = slots::copy(Emitter::TrampQueue, call)?;
+    queue::join::<_, ByLoad>(
         ctx,
         Emitter::TrampQueue,
         scratch,
@@ -151,7 +164,8 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         receiver_sk,
         &key,
         state,
-    )
+    );
+    slots::put_back(Emitter::TrampQueue, sk, call)
 }
 
 #[inline(always)]
@@ -190,16 +204,21 @@ pub fn try_sent(ctx: &FExitContext) -> Option<()> {
         return None;
     }
     let found = slots::find(Emitter::TrampSent, sk)?;
-    if found.call.flags & CALL_UNRELATED == 0 && (found.call.id != 0 || task::is_wanted()) {
-        let ret = ctx.arg::<i32>(returned::SENDMSG);
-        if ret >= 0 && found.call.flags & CALL_COPIED == 0 {
-            // The end of its copy was not seen, so `try_queue` could not look at its receiver.
-            emit::counters(Emitter::TrampSent)?.returns_missed += 1;
-        }
-        send::conclude(ctx, Emitter::TrampSent, found.call, ret);
+    if found.call.flags & CALL_UNRELATED != 0 {
+        found.free();
+        return None;
     }
+    let call = slots::copy(Emitter::TrampSent, found.call)?;
     found.free();
-    Some(())
+    if call.id == 0 && !task::is_wanted() {
+        return None;
+    }
+    let ret = ctx.arg::<i32>(returned::SENDMSG);
+    if ret >= 0 && call.flags & CALL_COPIED == 0 {
+        // The end of its copy was not seen, so `try_queue` could not look at its receiver.
+        emit::counters(Emitter::TrampSent)?.returns_missed += 1;
+    }
+    send::conclude(ctx, Emitter::TrampSent, call, ret)
 }
 
 /// `__skb_try_recv_datagram` has returned.
@@ -210,7 +229,7 @@ pub fn try_dequeue(ctx: &FExitContext) -> Option<()> {
     if skb == 0 || ctx.arg::<u32>(2) & receive::MSG_PEEK != 0 || !is_unix_datagram(sk) {
         return None;
     }
-    receive::leave(ctx, Emitter::TrampDequeue, skb, sk)
+    receive::leave::<_, ByLoad>(ctx, Emitter::TrampDequeue, skb, sk)
 }
 
 /// `unix_dgram_connect` has returned.
