@@ -3,18 +3,24 @@
 //! Owns the bounded memory of both. What is forgotten, or whose record was lost, is unknown: the
 //! caller says so instead of looking elsewhere.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::mem;
+
+use bytes::Bytes;
 
 /// Most cgroups, and most receivers, that are remembered.
 const CAPACITY: usize = 65_536;
+
+/// Most names that are kept to be shared.
+const SHARED: usize = 4_096;
 
 /// What is known of a receiving socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiverName {
     /// Its address as it was bound; empty: it has none.
-    pub address: Arc<[u8]>,
+    pub address: Bytes,
     /// The rule that its name or its inode matches; 0: none.
     pub rule: u32,
 }
@@ -22,8 +28,10 @@ pub struct ReceiverName {
 /// Cgroup paths by id, receivers' names by inode number.
 #[derive(Debug)]
 pub struct Names {
-    cgroups: Recent<u64, Arc<[u8]>>,
+    cgroups: Recent<u64, Bytes>,
     receivers: Recent<u64, ReceiverName>,
+    /// Each is its own value.
+    shared: Recent<Bytes, Bytes>,
 }
 
 impl Names {
@@ -33,11 +41,12 @@ impl Names {
         Self {
             cgroups: Recent::new(CAPACITY),
             receivers: Recent::new(CAPACITY),
+            shared: Recent::new(SHARED),
         }
     }
 
     /// Remembers a cgroup's path.
-    pub fn learn_cgroup(&mut self, id: u64, path: Arc<[u8]>) {
+    pub fn learn_cgroup(&mut self, id: u64, path: Bytes) {
         self.cgroups.insert(id, path);
     }
 
@@ -47,8 +56,19 @@ impl Names {
     }
 
     /// A cgroup's path.
-    pub fn cgroup(&mut self, id: u64) -> Option<&Arc<[u8]>> {
+    pub fn cgroup(&mut self, id: u64) -> Option<&Bytes> {
         self.cgroups.get(&id)
+    }
+
+    /// These bytes, in memory that whoever has the same shares: what is said again and again, such as the
+    /// name of a thread.
+    pub fn share(&mut self, bytes: &[u8]) -> Bytes {
+        if let Some(known) = self.shared.get(bytes) {
+            return known.clone();
+        }
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.shared.insert(bytes.clone(), bytes.clone());
+        bytes
     }
 
     /// A receiver's name.
@@ -73,7 +93,7 @@ pub(crate) struct Recent<K, V> {
     generation: usize,
 }
 
-impl<K: Eq + Hash + Clone, V> Recent<K, V> {
+impl<K: Eq + Hash, V> Recent<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             young: HashMap::new(),
@@ -85,12 +105,17 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.old.remove(&key);
         if self.young.len() >= self.generation && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
+            // The room of the dropped ones is that of the next ones.
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
         self.young.insert(key, value);
     }
 
-    pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.rejuvenate(key);
         self.young.get(key)
     }
@@ -110,11 +135,14 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
     }
 
     /// Moves what is used to the younger map. As a rule there is nothing old, and nothing to do.
-    fn rejuvenate(&mut self, key: &K) {
+    fn rejuvenate<Q: Eq + Hash + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
         if !self.old.is_empty()
-            && let Some(value) = self.old.remove(key)
+            && let Some((key, value)) = self.old.remove_entry(key)
         {
-            self.insert(key.clone(), value);
+            self.insert(key, value);
         }
     }
 
@@ -130,9 +158,9 @@ mod tests {
     #[test]
     fn names_are_found_by_their_numbers() {
         let mut names = Names::new();
-        names.learn_cgroup(7, Arc::from(*b"/a.slice"));
+        names.learn_cgroup(7, Bytes::from_static(b"/a.slice"));
         let name = ReceiverName {
-            address: Arc::from(*b"/run/systemd/notify"),
+            address: Bytes::from_static(b"/run/systemd/notify"),
             rule: 1,
         };
         names.learn_receiver(8, name.clone());
@@ -140,6 +168,17 @@ mod tests {
         assert_eq!(names.receiver(8), Some(&name));
         assert_eq!(names.cgroup(8), None);
         assert_eq!(names.receiver(7), None);
+    }
+
+    #[test]
+    fn the_same_bytes_are_shared() {
+        let mut names = Names::new();
+        let (one, other) = (names.share(b"systemd"), names.share(b"systemd"));
+        assert_eq!(one.as_ptr(), other.as_ptr());
+        assert_eq!(
+            (&one[..], &names.share(b"")[..]),
+            (&b"systemd"[..], &b""[..])
+        );
     }
 
     #[test]

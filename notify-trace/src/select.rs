@@ -6,6 +6,7 @@
 //! every record, by all rules: the receiver's own name first, the sender's spelling second.
 
 use std::fmt;
+use std::sync::Arc;
 
 use notify_trace_common::address::ADDRESS_MAX;
 
@@ -108,7 +109,7 @@ enum Pattern {
 /// A rule: a pattern, and the kind of socket that it stands for.
 #[derive(Clone, Debug)]
 struct Rule {
-    class: String,
+    class: Arc<str>,
     pattern: Pattern,
 }
 
@@ -141,7 +142,7 @@ impl Rules {
         }
         if internal {
             rules.rules.push(Rule {
-                class: INTERNAL.to_owned(),
+                class: INTERNAL.into(),
                 pattern: Pattern::Decimal,
             });
         }
@@ -167,10 +168,10 @@ impl Rules {
             return Err(PatternError::TooLong(pattern.to_owned()));
         }
         self.rules.push(Rule {
-            class: class.to_owned(),
+            class: class.into(),
             pattern: Pattern::Glob {
                 text: pattern.to_owned(),
-                bytes,
+                bytes: bytes.to_vec(),
             },
         });
         Ok(())
@@ -179,7 +180,7 @@ impl Rules {
     /// Adds one socket by its inode number.
     pub fn add_inode(&mut self, class: &str, inode: u64) {
         self.rules.push(Rule {
-            class: class.to_owned(),
+            class: class.into(),
             pattern: Pattern::Inode(inode),
         });
     }
@@ -214,7 +215,7 @@ impl Rules {
         rule: u32,
         destination: Option<&[u8]>,
         receiver: Option<&[u8]>,
-    ) -> Option<&str> {
+    ) -> Option<&Arc<str>> {
         let by_address = |address: Option<&[u8]>| {
             let address = address?;
             self.rules.iter().find(|rule| rule.matches(address))
@@ -226,7 +227,7 @@ impl Rules {
                 let rule = self.rules.get(index)?;
                 matches!(rule.pattern, Pattern::Inode(_)).then_some(rule)
             })
-            .map(|rule| rule.class.as_str())
+            .map(|rule| &rule.class)
     }
 
     /// Whether an address is selected.
@@ -253,7 +254,7 @@ impl Rules {
 impl Rule {
     fn describe(&self) -> SocketRule {
         SocketRule {
-            class: self.class.clone(),
+            class: self.class.to_string(),
             matches: match &self.pattern {
                 Pattern::Glob { text, .. } => text.clone(),
                 Pattern::Decimal => "@<decimal>".to_owned(),
@@ -321,7 +322,9 @@ mod tests {
     }
 
     fn class_of(address: &[u8]) -> Option<String> {
-        defaults().class(1, Some(address), None).map(str::to_owned)
+        defaults()
+            .class(1, Some(address), None)
+            .map(ToString::to_string)
     }
 
     #[test]
@@ -363,7 +366,7 @@ mod tests {
     fn the_receivers_name_wins_over_the_senders_spelling() {
         let rules = defaults();
         let class = rules.class(1, Some(b"/run/host/notify"), Some(b"/run/systemd/notify"));
-        assert_eq!(class, Some("systemd"));
+        assert_eq!(class.map(|it| &**it), Some("systemd"));
     }
 
     #[test]
@@ -371,10 +374,8 @@ mod tests {
         let mut rules = defaults();
         rules.add_inode(ENVIRONMENT, 77);
         let number = u32::try_from(rules.rules.len()).unwrap();
-        assert_eq!(
-            rules.class(number, Some(b"/odd/name"), None),
-            Some(ENVIRONMENT)
-        );
+        let class = rules.class(number, Some(b"/odd/name"), None);
+        assert_eq!(class.map(|it| &**it), Some(ENVIRONMENT));
         assert_eq!(rules.class(1, Some(b"/odd/name"), None), None);
         assert!(rules.entries().contains(&(Entry::Inode(77), number)));
     }
@@ -382,7 +383,8 @@ mod tests {
     #[test]
     fn internal_sockets_are_decimal_abstract_names() {
         let rules = Rules::new(&[], &[], true).unwrap();
-        assert_eq!(rules.class(1, Some(b"\x001234567"), None), Some(INTERNAL));
+        let class = rules.class(1, Some(b"\x001234567"), None);
+        assert_eq!(class.map(|it| &**it), Some(INTERNAL));
         assert_eq!(rules.class(1, Some(b"\x0012ab"), None), None);
     }
 

@@ -39,7 +39,7 @@ pub fn name_of(comm: &[u8], pid: u32) -> String {
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.
 #[must_use]
 pub fn address(address: &Address) -> String {
-    match address.0.as_slice() {
+    match &address.0[..] {
         [] => "(unnamed)".to_owned(),
         [0, name @ ..] => format!("@{}", escape_field(name)),
         // A path that looks like an abstract name.

@@ -9,7 +9,7 @@ use notify_trace::decode::{Record, decode};
 use notify_trace::enrich::Enrich;
 use notify_trace::enrich::clock::WallClock;
 use notify_trace::event::Event;
-use notify_trace::join::{Context, Join, JoinConfig};
+use notify_trace::join::{Context, Join, JoinConfig, Rooms};
 use notify_trace::order::Order;
 use notify_trace::select::Rules;
 use notify_trace::sink::text::{Columns, Options};
@@ -43,6 +43,7 @@ fn events(options: &ViewOptions) -> Vec<Event> {
             realtime_minus_monotonic_ns: REALTIME_MINUS_MONOTONIC_NS,
         },
         rules: &rules,
+        rooms: &Rooms::default(),
     };
     // Nobody of then is in this host's /proc.
     let mut enrich = Enrich::new(Path::new("/nonexistent"));

@@ -157,7 +157,7 @@ impl<'a> Message<'a> {
                 address: Some(address),
                 queue_length: Some(0),
             }),
-            class: class.to_owned(),
+            class: class.into(),
             length_bytes: length,
             payload: Some(Blob::from(self.payload)),
             truncated: false,

@@ -132,7 +132,7 @@ mod tests {
                 ..crate::event::Losses::default()
             },
             shed_from: vec![ShedFrom {
-                cgroup: Some(crate::event::Blob(path.as_bytes().to_vec())),
+                cgroup: Some(path.into()),
                 datagrams,
             }],
         };

@@ -440,7 +440,7 @@ fn close(arrival: Arrival, is_over: bool) -> Option<Closed> {
             at: arrival.at,
             notification: arrival.notification.id,
             proxy: of_process(&arrival.reader),
-            class: arrival.notification.class.clone(),
+            class: arrival.notification.class.to_string(),
             sent: arrival.sent,
             forwarded,
             dropped,

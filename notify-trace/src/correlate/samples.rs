@@ -31,10 +31,10 @@ impl Sample {
             destination: None,
             receiver: Some(Receiver {
                 inode: 500,
-                address: Some(Address(b"/run/systemd/notify".to_vec())),
+                address: Some(Address::from(&b"/run/systemd/notify"[..])),
                 queue_length: Some(0),
             }),
-            class: "systemd".to_owned(),
+            class: "systemd".into(),
             length_bytes: length,
             payload: Some(payload.into()),
             truncated: false,
@@ -96,7 +96,7 @@ impl Sample {
 
     /// To the socket of a proxy.
     pub(crate) fn to(mut self, class: &str, inode: u64, reader: (&str, u32)) -> Self {
-        class.clone_into(&mut self.0.class);
+        self.0.class = class.into();
         self.0.receiver = Some(Receiver {
             inode,
             address: None,

@@ -87,7 +87,7 @@ impl Units {
 
 /// The manager's user for a class of socket: a user's manager is told which by the attribution.
 pub(super) fn manager_of(notification: &Notification) -> Option<u32> {
-    if notification.class != USER_CLASS {
+    if *notification.class != *USER_CLASS {
         return None;
     }
     let sender = notification.sender.as_ref()?;

@@ -4,6 +4,8 @@
 //! senders have in mind. Judges the datagram alone: whether the receiver knows the key, or lets
 //! the sender speak at all, can't be seen in it.
 
+use bytes::Bytes;
+
 use crate::event::{Blob, Defect, Line};
 
 /// Most bytes that systemd takes: `NOTIFY_BUFFER_MAX` in `src/basic/constants.h`, `PIPE_BUF`.
@@ -22,13 +24,22 @@ pub struct Message {
 /// has, the end is missing. `fds` is how many file descriptors came with it, if that is known.
 #[must_use]
 pub fn parse(payload: &[u8], length: u32, fds: Option<u32>) -> Message {
+    parse_into(Vec::new(), &Bytes::copy_from_slice(payload), length, fds)
+}
+
+/// The same without copying anything: the lines share the payload's memory, and are put into the room of
+/// `lines`, which is emptied.
+#[must_use]
+pub fn parse_into(mut lines: Vec<Line>, payload: &Bytes, length: u32, fds: Option<u32>) -> Message {
     let complete = usize::try_from(length).is_ok_and(|length| length <= payload.len());
     let body = if complete { body(payload) } else { payload };
-    let lines: Vec<Line> = if body.is_empty() {
-        Vec::new()
-    } else {
-        body.split(|byte| *byte == b'\n').map(line).collect()
-    };
+    lines.clear();
+    if !body.is_empty() {
+        lines.extend(
+            body.split(|byte| *byte == b'\n')
+                .map(|text| line(text, |part| Blob(payload.slice_ref(part)))),
+        );
+    }
 
     let before_end = match payload.split_last() {
         Some((_, rest)) if complete => rest,
@@ -60,14 +71,12 @@ fn body(payload: &[u8]) -> &[u8] {
     payload.strip_suffix(b"\n").unwrap_or(payload)
 }
 
-fn line(text: &[u8]) -> Line {
+fn line(text: &[u8], part: impl Fn(&[u8]) -> Blob) -> Line {
     match text.iter().position(|byte| *byte == b'=') {
-        None | Some(0) => Line::Other {
-            text: Blob(text.to_vec()),
-        },
+        None | Some(0) => Line::Other { text: part(text) },
         Some(equals) => Line::Assignment {
-            key: Blob(text[..equals].to_vec()),
-            value: Blob(text[equals + 1..].to_vec()),
+            key: part(&text[..equals]),
+            value: part(&text[equals + 1..]),
         },
     }
 }
@@ -75,7 +84,7 @@ fn line(text: &[u8]) -> Line {
 /// A value whose last character is missing because the end of the payload is, counts as UTF-8.
 fn status_is_not_utf8(lines: &[Line], complete: bool) -> bool {
     lines.iter().enumerate().any(|(index, line)| match line {
-        Line::Assignment { key, value } if key.0 == b"STATUS" => {
+        Line::Assignment { key, value } if *key.0 == *b"STATUS" => {
             match std::str::from_utf8(&value.0) {
                 Ok(_) => false,
                 Err(error) => {
@@ -90,7 +99,7 @@ fn status_is_not_utf8(lines: &[Line], complete: bool) -> bool {
 
 /// systemd counts every line but empty ones, and answers a barrier by closing its one descriptor.
 fn is_malformed_barrier(lines: &[Line], fds: Option<u32>) -> bool {
-    let is_barrier = |line: &Line| matches!(line, Line::Assignment { key, value } if key.0 == b"BARRIER" && value.0 == b"1");
+    let is_barrier = |line: &Line| matches!(line, Line::Assignment { key, value } if *key.0 == *b"BARRIER" && *value.0 == *b"1");
     let is_empty = |line: &&Line| matches!(line, Line::Other { text } if text.0.is_empty());
     let count = lines.iter().filter(|line| !is_empty(line)).count();
     lines.iter().any(is_barrier) && (count > 1 || fds.is_some_and(|fds| fds != 1))
@@ -231,8 +240,8 @@ mod tests {
 
     fn bytes_of(line: &Line) -> Vec<u8> {
         match line {
-            Line::Assignment { key, value } => [&key.0, b"=".as_slice(), &value.0].concat(),
-            Line::Other { text } => text.0.clone(),
+            Line::Assignment { key, value } => [&key.0[..], b"=", &value.0].concat(),
+            Line::Other { text } => text.0.to_vec(),
             Line::Redacted { .. } => unreachable!("the parser withholds nothing"),
         }
     }

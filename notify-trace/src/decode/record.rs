@@ -6,7 +6,6 @@
 //! an unknown kind is an error, because its length can't be checked.
 
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use notify_trace_common::limits::{CGROUP_PATH_MAX, PAYLOAD_MAX};
@@ -47,7 +46,7 @@ pub enum Record {
         /// The fixed part.
         cgroup: Cgroup,
         /// The path from the root on, with a leading `/`; `…/` if its upper end is missing.
-        path: Arc<[u8]>,
+        path: Bytes,
     },
     /// A receiving socket's name.
     Receiver(Receiver),
@@ -253,7 +252,7 @@ fn expect_size(header: &Header, expected: usize) -> Result<(), DecodeError> {
 }
 
 /// Turns `leaf NUL … NUL top NUL` into `/top/…/leaf`.
-fn cgroup_path(cgroup: &Cgroup, names: &[u8]) -> Result<Arc<[u8]>, DecodeError> {
+fn cgroup_path(cgroup: &Cgroup, names: &[u8]) -> Result<Bytes, DecodeError> {
     let error = DecodeError::CgroupNames {
         depth: cgroup.depth,
     };

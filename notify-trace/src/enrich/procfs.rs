@@ -40,7 +40,7 @@ pub fn read(proc: &Path, pid: u32, start_boottime_ns: u64) -> Option<Facts> {
     let mut facts = Facts {
         executable: std::fs::read_link(folder.join("exe"))
             .ok()
-            .map(|path| Blob(path.into_os_string().into_vec())),
+            .map(|path| Blob(path.into_os_string().into_vec().into())),
         command_line: Vec::new(),
         cgroups: bytes(&folder.join("cgroup"), FILE_MAX),
     };
@@ -94,10 +94,7 @@ fn words(command_line: &[u8]) -> Vec<Blob> {
     if ended.is_empty() {
         return Vec::new();
     }
-    ended
-        .split(|byte| *byte == 0)
-        .map(|word| Blob(word.to_vec()))
-        .collect()
+    ended.split(|byte| *byte == 0).map(Blob::from).collect()
 }
 
 /// Fields of `/proc/PID/stat` (proc_pid_stat(5)).
@@ -156,7 +153,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(texts(b"sh\0-c\0\0x y\0"), [&b"sh"[..], b"-c", b"", b"x y"]);
-        assert_eq!(texts(b"retitled"), [b"retitled"]);
+        assert_eq!(texts(b"retitled"), [&b"retitled"[..]]);
         assert!(texts(b"").is_empty() && texts(b"\0").is_empty());
     }
 

@@ -76,7 +76,7 @@ fn cgroup_record(id: u64, path: &str) -> Record {
     cgroup.cgroup_id = id;
     Record::Cgroup {
         cgroup,
-        path: path.as_bytes().into(),
+        path: path.to_owned().into(),
     }
 }
 
@@ -107,7 +107,7 @@ fn told(enrich: &mut Enrich, task: Task, path: Option<&str>) -> Process {
 
 fn executable(process: &Process) -> Option<String> {
     let later = process.later.as_ref()?;
-    String::from_utf8(later.executable.as_ref()?.0.clone()).ok()
+    String::from_utf8(later.executable.as_ref()?.0.to_vec()).ok()
 }
 
 fn unit(process: &Process) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// An address of a unix socket: the bytes of `sun_path`.
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// `NOTIFY_SOCKET=`; NULs in the name stay). What can't be written so without doubt (not UTF-8, or
 /// a path that itself begins with `@`) is written as an object with the raw bytes in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address(pub Vec<u8>);
+pub struct Address(pub Bytes);
 
 impl Address {
     /// The spelling that `NOTIFY_SOCKET=` would use, if there is one without doubt.
@@ -28,20 +29,36 @@ impl Address {
     #[must_use]
     pub fn from_spelling(text: &str) -> Self {
         match text.strip_prefix('@') {
-            Some(name) => Self([b"\0", name.as_bytes()].concat()),
-            None => Self(text.as_bytes().to_vec()),
+            Some(name) => Self([b"\0", name.as_bytes()].concat().into()),
+            None => Self::from(text.as_bytes()),
         }
     }
 }
 
 /// Bytes that are text as a rule: written as a string if they are UTF-8, else as an object with
 /// the bytes in base64. Nothing is lost either way.
+///
+/// Those of a live trace are part of what was read from a ring at once, and keep all of that in memory:
+/// what is to be kept for long is copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Blob(pub Vec<u8>);
+pub struct Blob(pub Bytes);
 
+/// A copy, as all of the next ones: only [`Bytes`] are shared.
 impl From<&str> for Blob {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self::from(text.as_bytes())
+    }
+}
+
+impl From<&[u8]> for Blob {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<&[u8]> for Address {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
     }
 }
 
@@ -79,10 +96,10 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Spelling::deserialize(deserializer)? {
-            Spelling::Text(text) => Ok(Self(text.into_bytes())),
+            Spelling::Text(text) => Ok(Self(text.into_bytes().into())),
             Spelling::Raw { base64 } => BASE64
                 .decode(base64)
-                .map(Self)
+                .map(|bytes| Self(bytes.into()))
                 .map_err(serde::de::Error::custom),
         }
     }
@@ -103,7 +120,7 @@ impl<'de> Deserialize<'de> for Address {
             Spelling::Text(text) => Ok(Self::from_spelling(&text)),
             Spelling::Raw { base64 } => BASE64
                 .decode(base64)
-                .map(Self)
+                .map(|bytes| Self(bytes.into()))
                 .map_err(serde::de::Error::custom),
         }
     }

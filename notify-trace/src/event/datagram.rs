@@ -1,5 +1,7 @@
 //! A datagram, and what became of it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +31,7 @@ pub struct Notification {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<Receiver>,
     /// Kind of notify socket, by the rule that selected it, such as `systemd` or `runc`.
-    pub class: String,
+    pub class: Arc<str>,
     /// Bytes of the datagram.
     pub length_bytes: u32,
     /// The payload, at most its first 4096 bytes.

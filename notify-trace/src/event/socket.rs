@@ -1,5 +1,7 @@
 //! What else happens to notify sockets than datagrams.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,7 @@ pub struct ConnectFailed {
     /// The address as it was written.
     pub address: Address,
     /// Kind of notify socket, by the rule that selected the address.
-    pub class: String,
+    pub class: Arc<str>,
     /// Why it failed.
     pub error: Errno,
 }
@@ -41,5 +43,5 @@ pub struct ReceiverClosed {
     /// The socket; its `queue_length` counts the datagrams destroyed unread with it.
     pub receiver: Receiver,
     /// Kind of notify socket.
-    pub class: String,
+    pub class: Arc<str>,
 }

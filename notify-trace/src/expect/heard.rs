@@ -133,7 +133,7 @@ impl Heard {
                 .as_ref()
                 .map(|sender| subject(sender, &it.class))
                 .unwrap_or_default(),
-            class: it.class.clone(),
+            class: it.class.to_string(),
             lines: it.lines.clone(),
             state: it.delivery.state,
             refused: None,

@@ -1,5 +1,7 @@
 //! Makes events of facts: what is known gets its public name, what isn't is listed as unknown.
 
+use std::sync::Arc;
+
 use notify_trace_common::record::{
     self as wire, DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue,
     SEND_CLAIM_UNKNOWN, SEND_CLAIMED, SEND_CONNECTED, SEND_FDS_UNKNOWN, SEND_NOT_COPIED,
@@ -11,7 +13,8 @@ use crate::decode::{errno, message};
 use crate::enrich::clock::WallClock;
 use crate::event::{
     Address, Blob, Cgroup, ConnectFailed, Credentials, Delivery, DeliveryState, Destination, Errno,
-    Exit, Notification, Process, Receiver, ReceiverClosed, SendResult, Timing, Unknown, Update,
+    Exit, Line, Notification, Process, Receiver, ReceiverClosed, SendResult, Timing, Unknown,
+    Update,
 };
 use crate::names::Names;
 
@@ -22,11 +25,13 @@ pub(super) struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// What is known of a datagram; nothing if its `Send` or its number is missing.
+    /// What is known of a datagram; nothing if its `Send` or its number is missing. Its lines are put into
+    /// the room of others.
     pub(super) fn notification(
         &mut self,
         datagram: &Datagram,
         state: DeliveryState,
+        lines: Vec<Line>,
     ) -> (Option<Notification>, Told) {
         let (receiver, receiver_is_named) = self.receiver(datagram);
         let told = Told {
@@ -39,11 +44,11 @@ impl Build<'_> {
             return (None, told);
         };
         let payload = (send.flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0)
-            .then(|| Blob(datagram.payload.to_vec()));
+            .then(|| Blob(datagram.payload.clone()));
         let fds = (send.flags & SEND_FDS_UNKNOWN == 0).then_some(send.fds);
         let message = payload
             .as_ref()
-            .map(|payload| message::parse(&payload.0, send.len, fds))
+            .map(|payload| message::parse_into(lines, &payload.0, send.len, fds))
             .unwrap_or_default();
         let monotonic_ns = match send.entry_ns {
             0 => send.header.time_ns,
@@ -55,9 +60,9 @@ impl Build<'_> {
             monotonic_ns,
             sender: datagram.sender().map(|task| self.process(task)),
             socket_inode: nonzero(send.socket_inode),
-            destination: destination(send),
+            destination: self.destination(send),
             receiver,
-            class: datagram.class.clone().unwrap_or_default(),
+            class: datagram.class.clone().unwrap_or_else(|| "".into()),
             length_bytes: send.len,
             truncated: payload.is_some() && send.captured < send.len,
             payload,
@@ -113,15 +118,15 @@ impl Build<'_> {
     pub(super) fn connect_failed(
         &mut self,
         failed: &wire::ConnectFailed,
-        class: &str,
+        class: Arc<str>,
     ) -> ConnectFailed {
         ConnectFailed {
             time: self.clock.at(failed.header.time_ns),
             monotonic_ns: failed.header.time_ns,
             sender: self.process(&failed.sender),
             socket_inode: nonzero(failed.socket_inode),
-            address: address(failed.address.as_bytes()),
-            class: class.to_owned(),
+            address: Address(self.names.share(failed.address.as_bytes())),
+            class,
             error: errno_of(failed.ret),
         }
     }
@@ -129,7 +134,7 @@ impl Build<'_> {
     pub(super) fn receiver_closed(
         &mut self,
         closed: &wire::ReceiverClosed,
-        class: &str,
+        class: Arc<str>,
     ) -> ReceiverClosed {
         let (address, _) = self.address_of(closed.inode);
         ReceiverClosed {
@@ -141,7 +146,7 @@ impl Build<'_> {
                 address,
                 queue_length: known_length(closed.queue_len),
             },
-            class: class.to_owned(),
+            class,
         }
     }
 
@@ -153,12 +158,12 @@ impl Build<'_> {
             .unwrap_or_default();
         let cgroup = nonzero(task.cgroup_id).map(|id| Cgroup {
             id,
-            path: self.names.cgroup(id).map(|path| Blob(path.to_vec())),
+            path: self.names.cgroup(id).cloned().map(Blob),
         });
         Process {
             pid: task.tgid,
             tid: task.tid,
-            comm: Blob(comm.to_vec()),
+            comm: Blob(self.names.share(comm)),
             uid: task.uid,
             gid: task.gid,
             parent_pid: nonzero(task.parent_tgid),
@@ -171,6 +176,13 @@ impl Build<'_> {
             attribution: None,
             later: None,
         }
+    }
+
+    fn destination(&mut self, send: &Send) -> Option<Destination> {
+        has_destination(send).then(|| Destination {
+            address: Address(self.names.share(send.address.as_bytes())),
+            connected: send.flags & SEND_CONNECTED != 0,
+        })
     }
 
     /// The receiver, and whether its name is known, be it that it has none.
@@ -194,7 +206,7 @@ impl Build<'_> {
         match self.names.receiver(inode) {
             None => (None, false),
             Some(name) if name.address.is_empty() => (None, true),
-            Some(name) => (Some(address(&name.address)), true),
+            Some(name) => (Some(Address(name.address.clone())), true),
         }
     }
 
@@ -250,13 +262,9 @@ fn sender_present(dequeue: &Dequeue) -> Option<bool> {
     }
 }
 
-fn destination(send: &Send) -> Option<Destination> {
-    let connected = send.flags & SEND_CONNECTED != 0;
-    let bytes = send.address.as_bytes();
-    (connected || !bytes.is_empty()).then(|| Destination {
-        address: address(bytes),
-        connected,
-    })
+/// Whether it is known where it was sent to.
+fn has_destination(send: &Send) -> bool {
+    send.flags & SEND_CONNECTED != 0 || !send.address.as_bytes().is_empty()
 }
 
 fn timing(datagram: &Datagram) -> Timing {
@@ -288,7 +296,7 @@ fn unknown(
     [
         (datagram.sender().is_none(), Unknown::Sender),
         (has(SEND_SENDER_BY_SOCKET), Unknown::SenderAtThisSend),
-        (destination(send).is_none(), Unknown::Destination),
+        (!has_destination(send), Unknown::Destination),
         (
             datagram.ret().is_none() && !result_is_awaited,
             Unknown::Result,
@@ -319,10 +327,6 @@ fn errno_of(ret: i32) -> Errno {
         errno,
         name: errno::name(errno).map(str::to_owned),
     }
-}
-
-fn address(bytes: &[u8]) -> Address {
-    Address(bytes.to_vec())
 }
 
 /// A number whose 0 means that it is unknown.

@@ -1,5 +1,7 @@
 //! What is known of one datagram, and the decisions that follow from it alone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use notify_trace_common::record::{Dequeue, LateSender, Outcome, SEND_SENDER_UNKNOWN, Send, Task};
 
@@ -51,7 +53,7 @@ pub(super) struct Datagram {
     pub(super) is_lost_track_of: bool,
     /// Since when only facts are awaited that delivery doesn't depend on.
     pub(super) complete_since_ns: Option<u64>,
-    pub(super) class: Option<String>,
+    pub(super) class: Option<Arc<str>>,
     /// Its number in the output.
     pub(super) number: Option<u64>,
     pub(super) retry_of: Option<u64>,

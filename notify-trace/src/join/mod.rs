@@ -13,6 +13,7 @@
 mod build;
 mod datagram;
 mod retry;
+mod rooms;
 mod table;
 mod tell;
 
@@ -26,6 +27,8 @@ use crate::enrich::clock::WallClock;
 use crate::event::Event;
 use crate::names::{Names, ReceiverName, Recent};
 use crate::select::Rules;
+
+pub use rooms::Rooms;
 
 use datagram::{Datagram, Due, Fact};
 use retry::Refusals;
@@ -57,6 +60,8 @@ pub struct Context<'a> {
     pub clock: WallClock,
     /// Which datagrams are wanted, and what kind they are of.
     pub rules: &'a Rules,
+    /// Where notifications find room.
+    pub rooms: &'a Rooms,
 }
 
 /// What the join has seen so far.
@@ -147,13 +152,13 @@ impl Join {
             Record::Exit(exit) => out(Event::Exit(build::exit(&exit, ctx.clock))),
             Record::Cgroup { cgroup, path } => self.names.learn_cgroup(cgroup.cgroup_id, path),
             Record::Receiver(receiver) if receiver.inode == 0 => {}
-            Record::Receiver(receiver) => self.names.learn_receiver(
-                receiver.inode,
-                ReceiverName {
-                    address: receiver.address.as_bytes().into(),
+            Record::Receiver(receiver) => {
+                let name = ReceiverName {
+                    address: self.names.share(receiver.address.as_bytes()),
                     rule: receiver.rule,
-                },
-            ),
+                };
+                self.names.learn_receiver(receiver.inode, name);
+            }
         }
     }
 
@@ -304,6 +309,7 @@ impl Join {
             Fate::Keep(deadline_ns) => self.table.put(id, datagram, deadline_ns),
             Fate::Done => {
                 self.done.insert(id, ());
+                self.table.give_back(datagram);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::datagram::Datagram;
 
 /// The open datagrams. One that is taken out is in no index until it is put back.
+#[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 #[derive(Debug, Default)]
 pub(super) struct Table {
     open: HashMap<u64, Box<Datagram>>,
@@ -15,7 +16,12 @@ pub(super) struct Table {
     /// Receiver's inode number, arrival and id.
     by_receiver: BTreeSet<(u64, u64, u64)>,
     arrived: u64,
+    /// Empty ones, to be used again.
+    free: Vec<Box<Datagram>>,
 }
+
+/// So many empty ones are kept.
+const FREE: usize = 64;
 
 impl Table {
     pub(super) fn len(&self) -> usize {
@@ -32,11 +38,18 @@ impl Table {
     pub(super) fn take(&mut self, id: u64) -> Box<Datagram> {
         self.remove(id).unwrap_or_else(|| {
             self.arrived += 1;
-            Box::new(Datagram {
-                arrival: self.arrived,
-                ..Datagram::default()
-            })
+            let mut datagram = self.free.pop().unwrap_or_default();
+            datagram.arrival = self.arrived;
+            datagram
         })
+    }
+
+    /// Nothing more is wanted of a datagram that was taken out.
+    pub(super) fn give_back(&mut self, mut datagram: Box<Datagram>) {
+        if self.free.len() < FREE {
+            *datagram = Datagram::default();
+            self.free.push(datagram);
+        }
     }
 
     /// Takes out the one with the earliest deadline, if that has come.

@@ -1,5 +1,7 @@
 //! What the join says: which datagrams, under which number, and in which events.
 
+use std::sync::Arc;
+
 use notify_trace_common::record::{ConnectFailed, ReceiverClosed};
 
 use super::build::Build;
@@ -28,10 +30,8 @@ impl Join {
             .into_iter()
             .flatten()
             .find_map(|rule| ctx.rules.class(rule, destination, address));
-        if let Some(class) = class
-            && datagram.class.as_deref() != Some(class)
-        {
-            datagram.class = Some(class.into());
+        if let Some(class) = class {
+            datagram.class = Some(Arc::clone(class));
         }
         datagram.class.is_some()
     }
@@ -71,9 +71,19 @@ impl Join {
         }
         self.counters.notifications += 1;
         self.count(None, state);
-        let (notification, told) = self.build(ctx).notification(datagram, state);
+        let mut room = ctx.rooms.take();
+        let lines = room.as_mut().map(|room| std::mem::take(&mut room.lines));
+        let (notification, told) =
+            self.build(ctx)
+                .notification(datagram, state, lines.unwrap_or_default());
         if let Some(notification) = notification {
-            out(Event::Send(Box::new(notification)));
+            out(Event::Send(match room {
+                Some(mut room) => {
+                    *room = notification;
+                    room
+                }
+                None => Box::new(notification),
+            }));
         }
         told
     }
@@ -149,7 +159,7 @@ impl Join {
             .flatten()
             .find_map(|rule| ctx.rules.class(rule, None, address));
         if let Some(class) = class {
-            let event = self.build(ctx).receiver_closed(closed, class);
+            let event = self.build(ctx).receiver_closed(closed, Arc::clone(class));
             out(Event::ReceiverClosed(Box::new(event)));
         }
     }
@@ -164,7 +174,7 @@ impl Join {
         let address = failed.address.as_bytes();
         if let Some(class) = ctx.rules.class(failed.rule, Some(address), None) {
             self.counters.connect_failed += 1;
-            let event = self.build(ctx).connect_failed(failed, class);
+            let event = self.build(ctx).connect_failed(failed, Arc::clone(class));
             out(Event::ConnectFailed(Box::new(event)));
         }
     }

@@ -65,12 +65,12 @@ fn process(pid: u32, proc: &Path) -> Option<UnitProcess> {
     let environment = environment(proc, pid).unwrap_or_default();
     Some(UnitProcess {
         pid,
-        comm: Blob(comm.trim_ascii_end().to_vec()),
+        comm: Blob::from(comm.trim_ascii_end()),
         state: state(&stat),
         wchan: String::from_utf8(wchan)
             .ok()
             .filter(|wchan| !wchan.is_empty() && wchan != "0"),
-        notify_socket: environment.notify_socket.map(Blob),
+        notify_socket: environment.notify_socket.map(|socket| Blob(socket.into())),
     })
 }
 

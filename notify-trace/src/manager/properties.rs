@@ -98,7 +98,7 @@ pub(super) fn unit_state(properties: &Properties) -> Option<UnitState> {
         main_pid: pid("MainPID"),
         control_pid: pid("ControlPID"),
         invocation_id: invocation_id(properties),
-        control_group: text("ControlGroup").map(|path| Blob(path.into_bytes())),
+        control_group: text("ControlGroup").map(|path| Blob(path.into_bytes().into())),
         timeout_start_usec: given("TimeoutStartUSec"),
         timeout_stop_usec: given("TimeoutStopUSec"),
         watchdog_usec: given("WatchdogUSec"),

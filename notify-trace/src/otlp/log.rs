@@ -83,7 +83,7 @@ fn notification(it: &Notification) -> LogRecord {
     let mut all = Attributes::default();
     all.number("notify.id", *id);
     all.number("notify.monotonic_ns", *monotonic_ns);
-    all.text("notify.class", class);
+    all.text("notify.class", &**class);
     if let Some(destination) = destination {
         all.address("notify.socket", &destination.address);
     }
@@ -212,7 +212,7 @@ fn connect_failed(it: &ConnectFailed) -> LogRecord {
     } = it;
     let mut all = Attributes::default();
     all.number("notify.monotonic_ns", *monotonic_ns);
-    all.text("notify.class", class);
+    all.text("notify.class", &**class);
     all.address("notify.socket", address);
     all.maybe_number("notify.sender.socket_inode", *socket_inode);
     failure(&mut all, error);
@@ -231,7 +231,7 @@ fn receiver_closed(it: &ReceiverClosed) -> LogRecord {
     } = it;
     let mut all = Attributes::default();
     all.number("notify.monotonic_ns", *monotonic_ns);
-    all.text("notify.class", class);
+    all.text("notify.class", &**class);
     socket(&mut all, receiver);
     process(&mut all, closer);
     let name = "systemd.notify.receiver_closed";
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn what_is_no_text_stays_bytes() {
         let mut it = Sample::new("READY=1").build();
-        it.payload = Some(crate::event::Blob(vec![0xff, 0, b'"']));
+        it.payload = Some(crate::event::Blob::from(&[0xff, 0, b'"'][..]));
         let record = of_event(&Event::Send(Box::new(it))).expect("a record");
         let payload = value(&record, "notify.payload").cloned();
         assert_eq!(payload, Some(Value::BytesValue(vec![0xff, 0, b'"'])));

@@ -51,7 +51,7 @@ impl Attributes {
             key,
             match std::str::from_utf8(bytes) {
                 Ok(text) => Value::StringValue(text.to_owned()),
-                Err(_) => Value::BytesValue(bytes.clone()),
+                Err(_) => Value::BytesValue(bytes.to_vec()),
             },
         );
     }
@@ -60,7 +60,7 @@ impl Attributes {
     pub(super) fn address(&mut self, key: &str, address: &Address) {
         match address.spelling() {
             Some(text) => self.text(key, text),
-            None => self.push(key, Value::BytesValue(address.0.clone())),
+            None => self.push(key, Value::BytesValue(address.0.to_vec())),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::enrich::Enrich;
 use crate::enrich::clock::{self, WallClock};
 use crate::event::{Blob, Event, Loss, Losses, PlanName, ShedFrom, Summary, ViewChange};
 use crate::explain::{Explain, Shown};
-use crate::join::{Context as JoinContext, Join, JoinConfig};
+use crate::join::{Context as JoinContext, Join, JoinConfig, Rooms};
 use crate::manager::Managers;
 use crate::order::Order;
 use crate::probe::attached::Attached;
@@ -62,6 +62,7 @@ pub(super) struct Stages<'a> {
     count: Option<u64>,
     order: Order<Record>,
     join: Join,
+    rooms: Rooms,
     enrich: Enrich,
     explain: Explain,
     records: Option<BufWriter<Fresh>>,
@@ -101,6 +102,7 @@ impl<'a> Stages<'a> {
                 sees_results: !is_by_receiver,
                 sees_queue: plan::contain(&loaded.programs, plan::QUEUE),
             }),
+            rooms: Rooms::default(),
             enrich: Enrich::new(Path::new("/proc")),
             explain,
             records: records.map(BufWriter::new),
@@ -209,11 +211,13 @@ impl<'a> Stages<'a> {
             failed,
             tally,
             own,
+            rooms,
             ..
         } = self;
         let context = JoinContext {
             clock: *clock,
             rules,
+            rooms,
         };
         let mut out = |mut event: Event| {
             if own.as_mut().is_some_and(|own| own.is_of(&event)) {
@@ -224,7 +228,10 @@ impl<'a> Stages<'a> {
                 managers.look(&event);
             }
             explain.take(event, &mut |shown| {
-                write(*sink, failed, tally, *count, &shown)
+                write(*sink, failed, tally, *count, &shown);
+                if let Shown::Event(event) = shown {
+                    rooms.give(event);
+                }
             });
         };
         let mut out: &mut dyn FnMut(Event) = &mut out;
@@ -294,7 +301,7 @@ impl<'a> Stages<'a> {
         let most = self.shed.as_mut().map(Shed::take_most).unwrap_or_default();
         most.into_iter()
             .map(|(cgroup, datagrams)| ShedFrom {
-                cgroup: self.enrich.path_of(cgroup).map(|path| Blob(path.to_vec())),
+                cgroup: self.enrich.path_of(cgroup).map(Blob::from),
                 datagrams,
             })
             .collect()

@@ -59,7 +59,7 @@ impl Name {
     /// As the output shows it.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address(self.bytes.clone())
+        Address::from(&self.bytes[..])
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a> Scene<'a> {
                 let namespace = process
                     .network_namespace
                     .filter(|_| value.starts_with(b"@"));
-                let group = (*reason, Blob(value), namespace);
+                let group = (*reason, Blob(value.into()), namespace);
                 groups.entry(group).or_default().push(*pid);
             }
         }
@@ -322,7 +322,7 @@ fn place(process: &processes::Process, depth: u32) -> Process {
         comm: process.comm.clone(),
         attribution: process.attribution.clone(),
         network_namespace: process.network_namespace,
-        notify_socket: process.environment.notify_socket.clone().map(Blob),
+        notify_socket: process.environment.notify_socket.as_deref().map(Blob::from),
         watchdog: watchdog(process),
     }
 }
@@ -334,7 +334,7 @@ fn watchdog(process: &processes::Process) -> Option<Watchdog> {
     let meant = pid.and_then(number);
     Some(Watchdog {
         usec,
-        malformed: usec.is_none().then(|| Blob(written.clone())),
+        malformed: usec.is_none().then(|| Blob::from(&written[..])),
         pid: meant,
         applies: match (pid, meant) {
             (None, _) => Some(true),

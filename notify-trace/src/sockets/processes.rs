@@ -117,7 +117,7 @@ fn process(proc: &Path, pid: u32, unreadable: &mut Unreadable) -> Option<Process
     Some(Process {
         pid,
         parent_pid,
-        comm: Blob(comm.to_vec()),
+        comm: Blob::from(comm),
         attribution: cgroup::later(&cgroups, None).map(|(_, attribution)| attribution),
         environment,
         network_namespace,

@@ -133,9 +133,9 @@ fn name(comm: &Blob, pid: u32) -> String {
 
 /// How `NOTIFY_SOCKET` would name an address.
 fn spelling(address: &Address) -> Option<Blob> {
-    match address.0.as_slice() {
-        [0, name @ ..] => Some(Blob([b"@", name].concat())),
-        path @ [b'/', ..] => Some(Blob(path.to_vec())),
+    match &address.0[..] {
+        [0, name @ ..] => Some(Blob([b"@", name].concat().into())),
+        path @ [b'/', ..] => Some(Blob::from(path)),
         _ => None,
     }
 }

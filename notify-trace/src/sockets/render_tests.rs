@@ -64,7 +64,7 @@ fn report() -> Report {
             matches: "/run/systemd/notify".to_owned(),
         }],
         sockets: vec![Socket {
-            address: Address(b"/run/systemd/notify".to_vec()),
+            address: Address::from(&b"/run/systemd/notify"[..]),
             class: "systemd".to_owned(),
             rule: Some("/run/systemd/notify".to_owned()),
             inode: 17000,
@@ -169,7 +169,7 @@ fn names_that_would_act_on_a_terminal_are_harmless() {
     let mut report = report();
     let count = text(&report, None).lines().count();
     let evil = "\x1b[2J\n\u{202e}";
-    report.sockets[0].address = Address(evil.as_bytes().to_vec());
+    report.sockets[0].address = Address::from(evil.as_bytes());
     report.sockets[0].rule = Some(evil.to_owned());
     report.sockets[0].owners[0].comm = Blob::from(evil);
     report.sockets[0].owners[0].attribution = Some(of_unit(evil));

@@ -65,7 +65,7 @@ impl Projector {
                 let row = self.row(it, rows);
                 rows.notifications.push(row);
                 if it.sender.is_none() {
-                    self.open.insert(it.id, it.class.clone());
+                    self.open.insert(it.id, it.class.to_string());
                 }
             }
             Event::Update(it) => {

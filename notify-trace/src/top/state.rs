@@ -158,7 +158,7 @@ impl State {
             Arc::make_mut(row).delivered(says, &it.class, at_ns);
         }
         if is_open(state) || &*label == NOBODY {
-            let class = it.class.as_str().into();
+            let class = Arc::clone(&it.class);
             let open = Open {
                 label,
                 class,

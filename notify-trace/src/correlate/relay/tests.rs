@@ -96,7 +96,7 @@ fn ready_behind_a_status_is_swallowed() {
 #[test]
 fn what_is_told_to_a_final_receiver_is_no_hop() {
     let mut it = told(1, S, "READY=1");
-    it.class = "custom".to_owned();
+    it.class = "custom".into();
     assert!(closed([it], 20 * S).is_empty());
 }
 

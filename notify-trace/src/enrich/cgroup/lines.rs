@@ -29,7 +29,7 @@ pub fn later(table: &[u8], v2_path: Option<&[u8]>) -> Option<(LaterCgroup, Attri
         .filter_map(|(hierarchy, path)| {
             let line = LaterCgroup {
                 hierarchy: hierarchy.to_owned(),
-                path: Blob(path.to_vec()),
+                path: Blob::from(path),
             };
             Some((line, attribute(path)?))
         })

@@ -51,7 +51,7 @@ pub(super) fn of_component(component: &str) -> Option<Unit> {
     Some(Unit {
         name: name.to_owned(),
         template: Some(format!("{prefix}@{suffix}")),
-        instance: Some(Blob(unescape(instance))),
+        instance: Some(Blob(unescape(instance).into())),
     })
 }
 
@@ -106,7 +106,7 @@ mod tests {
 
     fn instance(component: &str) -> Option<String> {
         let unit = of_component(component)?;
-        String::from_utf8(unit.instance?.0).ok()
+        String::from_utf8(unit.instance?.0.into()).ok()
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn all_facts_of_the_three_records_are_told() {
     };
     let sent = joined(send, outcome, dequeue(9, 104 * MS));
 
-    assert_eq!(sent.class, "systemd");
+    assert_eq!(&*sent.class, "systemd");
     assert_eq!(sent.monotonic_ns, 100 * MS - 10 * US);
     assert_eq!(sent.time.to_string(), "2001-09-09T01:46:40.09999Z");
     assert_eq!(sent.socket_inode, Some(900));
@@ -62,7 +62,7 @@ fn all_facts_of_the_three_records_are_told() {
     assert_eq!(
         sent.destination,
         Some(Destination {
-            address: Address(MANAGER_ADDRESS.to_vec()),
+            address: Address::from(MANAGER_ADDRESS),
             connected: false
         })
     );
@@ -126,7 +126,7 @@ fn a_full_comm_and_a_worker_are_told_as_they_are() {
     send.sender.flags = TASK_IO_WORKER;
     let sent = joined(send, outcome(9, 101 * MS, 7), dequeue(9, 102 * MS));
     let sender = sent.sender.expect("known");
-    assert_eq!(sender.comm, Blob(b"sixteen-bytes-xy".to_vec()));
+    assert_eq!(sender.comm, Blob::from("sixteen-bytes-xy"));
     assert!(sender.io_uring_worker);
 }
 

@@ -205,7 +205,7 @@ fn closing_the_receiver_destroys_what_is_in_its_queue() {
     assert_eq!(first.delivery.state, DeliveryState::Destroyed);
     assert_eq!(first.monotonic_ns, 380 * MS);
     assert_eq!(second.delivery.state, DeliveryState::Destroyed);
-    assert_eq!(receiver.class, "systemd");
+    assert_eq!(&*receiver.class, "systemd");
     assert_eq!(scene.counters().destroyed, 2);
 
     scene.push(outcome(3, 381 * MS, -111));
@@ -377,7 +377,7 @@ fn exits_connects_and_closes_pass_through() {
     assert_eq!((exit.pid, exit.monotonic_ns), (42, MS));
     assert_eq!(exit.time.to_string(), "2001-09-09T01:46:40.001Z");
     assert_eq!(connect.error.name.as_deref(), Some("ECONNREFUSED"));
-    assert_eq!(connect.class, "systemd");
+    assert_eq!(&*connect.class, "systemd");
     assert_eq!(close.receiver.queue_length, Some(2));
     assert_eq!(scene.counters().connect_failed, 1);
 }

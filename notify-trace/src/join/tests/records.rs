@@ -1,7 +1,5 @@
 //! Records made by hand, and a place to push them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::record::{
@@ -13,7 +11,7 @@ use zerocopy::FromZeros;
 use crate::decode::Record;
 use crate::enrich::clock::WallClock;
 use crate::event::{DeliveryState, Event, Notification, Update};
-use crate::join::{Context, Counters, Join, JoinConfig};
+use crate::join::{Context, Counters, Join, JoinConfig, Rooms};
 use crate::select::Rules;
 
 pub(super) const US: u64 = 1_000;
@@ -161,7 +159,7 @@ pub(super) fn cgroup(time_ns: u64, id: u64, path: &[u8]) -> Record {
             cgroup_id: id,
             ..Cgroup::new_zeroed()
         },
-        path: Arc::from(path),
+        path: Bytes::copy_from_slice(path),
     }
 }
 
@@ -224,6 +222,7 @@ impl Scene {
                 realtime_minus_monotonic_ns: 1_000_000_000_000_000_000,
             },
             rules: &self.rules,
+            rooms: &Rooms::default(),
         };
         act(&mut self.join, &ctx, &mut |event| self.events.push(event));
     }

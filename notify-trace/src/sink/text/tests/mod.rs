@@ -572,8 +572,8 @@ proptest! {
     ) {
         let Event::Send(base) = send(&json!({})) else { unreachable!() };
         let mut sender = base.sender.clone().expect("known");
-        sender.comm = Blob(comm);
-        sender.cgroup = Some(crate::event::Cgroup { id: 1, path: Some(Blob(path)) });
+        sender.comm = Blob(comm.into());
+        sender.cgroup = Some(crate::event::Cgroup { id: 1, path: Some(Blob(path.into())) });
         sender.attribution = Some(std::sync::Arc::new(crate::event::Attribution {
             machine: Some(name.clone()),
             container: Some(crate::event::Container {
@@ -584,7 +584,7 @@ proptest! {
         }));
         let notification = Notification {
             sender: Some(sender),
-            lines: vec![Line::Other { text: Blob(payload) }],
+            lines: vec![Line::Other { text: Blob(payload.into()) }],
             ..*base
         };
         let columns = cells.map_or(Columns::Unbounded, Columns::Fixed);
