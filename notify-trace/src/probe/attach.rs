@@ -1,8 +1,8 @@
 //! Tries what this kernel can do, and attaches the programs of the plan that follows.
 
 use anyhow::{Context as _, anyhow};
-use aya::Ebpf;
-use aya::programs::{FEntry, FExit, Program, ProgramError, RawTracePoint};
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf};
 use notify_trace_common::limits::Emitter;
 
 use crate::event::{Plan, PlanName};
@@ -76,9 +76,10 @@ impl Loading {
         // What was tried before, and is not of this plan.
         for program in Emitter::ALL {
             if !plan::programs(name).contains(&program) {
-                drop_program(&mut self.ebpf, program);
+                self.drop(program);
             }
         }
+        self.load_all(plan::programs(name));
         for &program in plan::programs(name) {
             match (self.attempt(program)?, plan::limit_without(program)) {
                 (Ok(()), _) => attached.push(program),
@@ -106,7 +107,10 @@ impl Loading {
                     ));
                     self.attempt(Emitter::TrampCopy)?
                 }
-                Preemption::Never => self.attempt(Emitter::TrampCopy)?,
+                Preemption::Never => {
+                    self.load_all(plan::programs(PlanName::Trampolines));
+                    self.attempt(Emitter::TrampCopy)?
+                }
             });
             if forced.is_some() || matches!(facts.trampolines_alone, Some(Ok(()))) {
                 return Ok(facts);
@@ -157,7 +161,7 @@ impl Loading {
             .into_iter()
             .map(|program| {
                 let answer = self.try_program(program);
-                drop_program(&mut self.ebpf, program);
+                self.drop(program);
                 (program, answer.map_err(|error| Refusal::of(&error)))
             })
             .collect()
@@ -165,47 +169,68 @@ impl Loading {
 
     /// Loads and attaches a program, unless that was done.
     fn try_program(&mut self, emitter: Emitter) -> anyhow::Result<()> {
+        if self.attached.contains(&emitter) {
+            return Ok(());
+        }
         let name = emitter.program();
         let target = emitter.target();
         let program = self
             .ebpf
             .program_mut(name)
             .with_context(|| format!("no program {name}"))?;
-        let is_loaded = program.fd().is_ok();
-        if is_loaded {
-            return Ok(());
+        load_program(program, target, &self.functions).context("it can't be loaded")?;
+        let attached = match program {
+            Program::KProbe(program) => program.attach(target, 0).map(drop),
+            Program::FEntry(program) => program.attach().map(drop),
+            Program::FExit(program) => program.attach().map(drop),
+            Program::RawTracePoint(program) => program.attach(target).map(drop),
+            other => return Err(unexpected(other)),
+        };
+        if attached.is_err() {
+            drop_program(&mut self.ebpf, emitter);
+        } else {
+            self.attached.push(emitter);
         }
-        match program {
-            Program::KProbe(program) => {
-                load_program(program.load())?;
-                attach_program(program.attach(target, 0).map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            Program::FEntry(program) => {
-                load_program(FEntry::load(program, target, &self.btf))?;
-                attach_program(program.attach().map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            Program::FExit(program) => {
-                load_program(FExit::load(program, target, &self.btf))?;
-                attach_program(program.attach().map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            Program::RawTracePoint(program) => {
-                load_program(RawTracePoint::load(program))?;
-                attach_program(program.attach(target).map(drop)).inspect_err(|_| {
-                    let _ = program.unload();
-                })
-            }
-            other => Err(anyhow!(
-                "program {name} has the unexpected type {:?}",
-                other.prog_type()
-            )),
-        }
+        attached.context("it can't be attached")
     }
+
+    /// Loads programs at once: the verifier takes its time for each, and does so on as many CPUs as there
+    /// are. What is refused is met again when it is to be attached.
+    fn load_all(&mut self, programs: &[Emitter]) {
+        let functions = &self.functions;
+        std::thread::scope(|scope| {
+            for (name, program) in self.ebpf.programs_mut() {
+                let emitter = programs.iter().find(|emitter| emitter.program() == name);
+                if let Some(emitter) = emitter {
+                    scope.spawn(|| load_program(program, emitter.target(), functions));
+                }
+            }
+        });
+    }
+
+    fn drop(&mut self, program: Emitter) {
+        drop_program(&mut self.ebpf, program);
+        self.attached.retain(|attached| *attached != program);
+    }
+}
+
+/// Loads a program, unless that was done.
+fn load_program(program: &mut Program, target: &str, functions: &Btf) -> anyhow::Result<()> {
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    match program {
+        Program::KProbe(program) => program.load()?,
+        Program::FEntry(program) => program.load(target, functions)?,
+        Program::FExit(program) => program.load(target, functions)?,
+        Program::RawTracePoint(program) => program.load()?,
+        other => return Err(unexpected(other)),
+    }
+    Ok(())
+}
+
+fn unexpected(program: &Program) -> anyhow::Error {
+    anyhow!("a program of the unexpected type {:?}", program.prog_type())
 }
 
 /// Detaches and unloads a program.
@@ -220,14 +245,6 @@ pub(super) fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {
             _ => Ok(()),
         };
     }
-}
-
-fn load_program(result: Result<(), ProgramError>) -> anyhow::Result<()> {
-    result.context("it can't be loaded")
-}
-
-fn attach_program(result: Result<(), ProgramError>) -> anyhow::Result<()> {
-    result.context("it can't be attached")
 }
 
 /// Whether the verifier had something to say.

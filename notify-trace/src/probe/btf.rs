@@ -2,7 +2,7 @@
 //!
 //! Owns the format (`Documentation/bpf/btf.rst`) and the look-ups by name; which names matter is
 //! `offsets`' business, reading the file its caller's. Pure: bytes in, numbers or a typed error out.
-//! Keeps one `u32` per type and nothing else that grows with the file. The bytes are not trusted:
+//! Keeps one `u32` per type, and two per structure, and nothing else that grows with the file. The bytes are not trusted:
 //! counts, offsets and cycles that make no sense are errors, within a bounded number of steps.
 //!
 //! Left out: split BTF, the form a module has it in, whose ids and strings continue those of
@@ -38,8 +38,9 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Where in `types` each type begins; type ids count from 1.
     starts: Vec<u32>,
-    /// Ids of the structs and unions with a name and members: what look-ups go through.
-    definitions: Vec<u32>,
+    /// The structs and unions with a name and members, what look-ups go through: id, and where the name
+    /// stands.
+    definitions: Vec<(u32, u32)>,
 }
 
 impl<'a> Btf<'a> {
@@ -93,7 +94,7 @@ impl<'a> Btf<'a> {
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             // One without members, like a forward declaration, says nothing.
             if found.kind.has_members() && !found.tail.is_empty() && found.name_off != 0 {
-                btf.definitions.push(id);
+                btf.definitions.push((id, found.name_off));
             }
             at += TYPE + found.tail.len();
             id += 1;
@@ -178,6 +179,48 @@ impl<'a> Btf<'a> {
             .any(|found| found.kind == Kind::Func && self.is_named(found.name_off, name))
     }
 
+    /// BTF in which the functions with these names have the ids that they have here, and everything else is
+    /// nothing. To attach to a function takes its id, and a whole kernel's types take long to read.
+    #[must_use]
+    pub fn functions_alone(&self, names: &[&str]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        let mut wanted = names.to_vec();
+        for function in self.types().filter(|it| it.kind == Kind::Func) {
+            let name_off = function.name_off;
+            if let Some(at) = wanted.iter().position(|name| self.is_named(name_off, name)) {
+                // The first one counts, as for those who look names up.
+                let name = wanted.swap_remove(at);
+                found.push((function.id, u32::try_from(strings.len()).unwrap_or(0)));
+                strings.extend(name.as_bytes());
+                strings.push(0);
+            }
+        }
+        let last = found.last().map_or(0, |(id, _)| *id);
+        let mut types = Vec::with_capacity(index(last) * TYPE);
+        let mut found = found.into_iter().peekable();
+        for id in 1..=last {
+            let (name_off, kind) = match found.next_if(|(function, _)| *function == id) {
+                Some((_, name_off)) => (name_off, Kind::Func),
+                None => (0, Kind::Fwd),
+            };
+            for word in [name_off, kind.number() << 24, 0] {
+                types.extend(word.to_le_bytes());
+            }
+        }
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let header = [
+            0x0001_eb9f,
+            24,
+            0,
+            length(&types),
+            length(&types),
+            length(&strings),
+        ];
+        let header = header.iter().flat_map(|word: &u32| word.to_le_bytes());
+        header.chain(types.iter().copied()).chain(strings).collect()
+    }
+
     /// Asks all definitions of a struct: those with an answer (there may be namesakes) must agree.
     fn agree(
         &self,
@@ -188,8 +231,12 @@ impl<'a> Btf<'a> {
     ) -> Result<u32, BtfError> {
         let mut defined = false;
         let mut answer = None;
-        let definitions = self.definitions.iter().filter_map(|id| self.get(*id).ok());
-        for definition in definitions.filter(|found| self.is_named(found.name_off, structure)) {
+        let definitions = self
+            .definitions
+            .iter()
+            .filter(|(_, name_off)| self.is_named(*name_off, structure))
+            .filter_map(|(id, _)| self.get(*id).ok());
+        for definition in definitions {
             defined = true;
             match (answer, ask(definition)?) {
                 (Some(first), Some(second)) if first != second => {

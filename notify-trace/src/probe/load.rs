@@ -1,5 +1,6 @@
 //! Loads the object and fills its maps; what is attached of it is decided in `attach`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -10,13 +11,14 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
-use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, SLOTS_PER_CPU};
+use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
+use crate::probe::offsets::{self, Offsets};
 use crate::probe::ring::Maps;
-use crate::probe::{offsets, self_test};
+use crate::probe::self_test;
 use crate::select::{Entry, Rules};
 
 /// The kernel side, built by `build.rs`.
@@ -48,47 +50,20 @@ pub struct LoadOptions {
 /// # Errors
 /// See [`AttachError`].
 pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError> {
-    let path = options
-        .btf
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(KERNEL_BTF));
-    let bytes = std::fs::read(&path).map_err(|error| AttachError::NoBtf {
-        path: path.clone(),
-        source: error.into(),
-    })?;
-    let btf = Btf::parse(&bytes).map_err(|error| AttachError::NoBtf {
-        path: path.clone(),
-        source: anyhow!("{error}"),
-    })?;
-    let offsets = offsets::resolve(&btf);
-    let mut warnings: Vec<String> = Vec::new();
-    let mut fatal: Vec<String> = Vec::new();
-    for (field, missing) in offsets.missing() {
-        if field.feature == Feature::Capture {
-            fatal.push(missing.to_string());
-        } else {
-            warnings.push(format!(
-                "{} can't be told: {missing}",
-                what_is_lost(field.feature)
-            ));
-        }
-    }
-    if !fatal.is_empty() {
-        return Err(AttachError::Unsupported { reasons: fatal });
-    }
+    // It reads the kernel's types, whether they are wanted or not; they go at once.
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    let KernelTypes {
+        offsets,
+        functions,
+        warnings,
+    } = kernel_types(options)?;
     let values: Vec<(&'static str, u32)> = offsets
         .iter()
         .map(|(field, offset)| (field.global, offset))
         .collect();
-    let aya_btf =
-        AyaBtf::parse(&bytes, aya::Endianness::default()).map_err(|error| AttachError::NoBtf {
-            path,
-            source: anyhow::Error::new(error),
-        })?;
     let filter_pids = u32::from(!options.pids.is_empty());
     let filter_cgroups = u32::from(!options.cgroups.is_empty());
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(&aya_btf));
     for (global, offset) in &values {
         loader.override_global(global, offset, true);
     }
@@ -132,7 +107,8 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
         .map_err(|error| refused("load the kernel programs", error.into()))?;
     let mut loading = Loading {
         ebpf,
-        btf: aya_btf,
+        functions,
+        attached: Vec::new(),
         warnings,
     };
     loading
@@ -142,6 +118,58 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
             source: error,
         })?;
     Ok(loading)
+}
+
+/// What has to be known of the kernel's types.
+struct KernelTypes {
+    offsets: Offsets,
+    functions: AyaBtf,
+    warnings: Vec<String>,
+}
+
+/// Reads them.
+fn kernel_types(options: &LoadOptions) -> Result<KernelTypes, AttachError> {
+    let path = options
+        .btf
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(KERNEL_BTF));
+    let bytes = std::fs::read(&path).map_err(|error| AttachError::NoBtf {
+        path: path.clone(),
+        source: error.into(),
+    })?;
+    let btf = Btf::parse(&bytes).map_err(|error| AttachError::NoBtf {
+        path: path.clone(),
+        source: anyhow!("{error}"),
+    })?;
+    let offsets = offsets::resolve(&btf);
+    let mut warnings: Vec<String> = Vec::new();
+    let mut fatal: Vec<String> = Vec::new();
+    for (field, missing) in offsets.missing() {
+        if field.feature == Feature::Capture {
+            fatal.push(missing.to_string());
+        } else {
+            warnings.push(format!(
+                "{} can't be told: {missing}",
+                what_is_lost(field.feature)
+            ));
+        }
+    }
+    if !fatal.is_empty() {
+        return Err(AttachError::Unsupported { reasons: fatal });
+    }
+    let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
+    let functions = btf.functions_alone(&Vec::from_iter(targets));
+    let functions = AyaBtf::parse(&functions, aya::Endianness::default()).map_err(|error| {
+        AttachError::NoBtf {
+            path,
+            source: anyhow::Error::new(error),
+        }
+    })?;
+    Ok(KernelTypes {
+        offsets,
+        functions,
+        warnings,
+    })
 }
 
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
@@ -156,7 +184,10 @@ fn has_typed_task() -> bool {
 /// The programs, loaded but not attached.
 pub struct Loading {
     pub(super) ebpf: Ebpf,
-    pub(super) btf: AyaBtf,
+    /// Functions to attach to, with their ids.
+    pub(super) functions: AyaBtf,
+    /// What was tried and is attached.
+    pub(super) attached: Vec<Emitter>,
     pub(super) warnings: Vec<String>,
 }
 

@@ -87,6 +87,7 @@ pub async fn run(
     loaded: &mut Attached,
     rings: &mut Rings,
     options: &LoadOptions,
+    sender_to_be: SenderToBe,
     mut keep: impl FnMut(Bytes),
 ) -> Result<Findings> {
     let pid = std::process::id();
@@ -120,11 +121,9 @@ pub async fn run(
         anyhow::bail!("somebody else listens on the self-test's address");
     }
     // Connected sends, and a sender that is gone when its datagram is read.
-    let mut child = spawn_child(&options.self_test_address)?;
-    truth.child = child.id();
-    loaded.let_pass(child.id())?;
-    drop(child.stdin.take());
-    child.wait().context("the self-test's child")?;
+    truth.child = sender_to_be.id();
+    loaded.let_pass(sender_to_be.id())?;
+    sender_to_be.send()?;
     read(&receiver)?;
     // One is left in the queue when the receiver is closed.
     send_with_fd(&sender, &name)?;
@@ -166,15 +165,45 @@ pub fn child(address: &str) -> Result<()> {
     Ok(())
 }
 
-fn spawn_child(address: &[u8]) -> Result<Child> {
-    let name = String::from_utf8_lossy(&address[1..]).into_owned();
-    Command::new("/proc/self/exe")
-        .args([CHILD_VERB, &name])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start the self-test's child (/proc/self/exe)")
+/// A child that will send one datagram when it is told to. To start takes it a while, so it is made before
+/// it is needed.
+pub struct SenderToBe(Child);
+
+impl SenderToBe {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If this program's own file can't be executed.
+    pub fn start(address: &[u8]) -> Result<Self> {
+        let name = String::from_utf8_lossy(&address[1..]).into_owned();
+        Command::new("/proc/self/exe")
+            .args([CHILD_VERB, &name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Self)
+            .context("cannot start the self-test's child (/proc/self/exe)")
+    }
+
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Lets it send, and waits until it is gone.
+    fn send(mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        self.0.wait().context("the self-test's child")?;
+        Ok(())
+    }
+}
+
+impl Drop for SenderToBe {
+    /// One that is not needed any more sends nothing.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn socket() -> Result<OwnedFd> {

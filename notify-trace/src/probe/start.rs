@@ -8,7 +8,7 @@ use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, refused};
 use crate::probe::load::{self, LoadOptions};
 use crate::probe::ring::Rings;
-use crate::probe::self_test::{self, Findings};
+use crate::probe::self_test::{self, Findings, SenderToBe};
 use crate::select::Rules;
 
 /// What is tried when the rings are opened, as [`AttachError`] names it.
@@ -31,14 +31,18 @@ pub struct Started {
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
+    let sender =
+        SenderToBe::start(&load.self_test_address).context("the self-test can't be run")?;
     let mut loading = load::load(load, rules)?;
     let mut rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
         .map_err(|error| refused(OPEN_RINGS, error))?;
     let mut attached = loading.attach(load.plan)?;
     let mut early = Vec::new();
-    let findings = self_test::run(&mut attached, &mut rings, load, |bytes| early.push(bytes))
-        .await
-        .context("the self-test can't be run")?;
+    let findings = self_test::run(&mut attached, &mut rings, load, sender, |bytes| {
+        early.push(bytes)
+    })
+    .await
+    .context("the self-test can't be run")?;
     Ok(Started {
         attached,
         rings,
