@@ -13,7 +13,7 @@ const COUNTED: usize = 10_000;
 
 #[test]
 fn no_record_asks_for_memory_once_all_is_warm() {
-    let batches = batches(WARM + COUNTED).unwrap();
+    let batches = batches(WARM + COUNTED, 10).unwrap();
     let rules = Rules::new(&[], &[], false).unwrap();
     let mut stages = Stages::new(&rules);
     let (mut records, mut counted) = (0, 0);

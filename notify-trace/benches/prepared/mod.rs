@@ -32,7 +32,9 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 const US: u64 = 1_000;
 const RECEIVER: u64 = 500;
+/// Of the first unit; the next ones follow.
 const CGROUP: u64 = 7_000;
+const FIRST_PID: u32 = 42;
 /// What services say, most of the time.
 const PAYLOADS: [&[u8]; 3] = [
     b"WATCHDOG=1",
@@ -140,16 +142,21 @@ impl<'a> Stages<'a> {
     }
 }
 
-/// Names first, as the kernel side tells them, and then datagrams that are sent, return and are read. All are
-/// parts of larger pieces of memory, as the reader of the rings makes them.
-pub fn batches(datagrams: usize) -> Result<Vec<Batch>> {
+/// Names first, as the kernel side tells them, and then datagrams that so many units send in turns, whose
+/// calls return and that are read. All are parts of larger pieces of memory, as the reader of the rings makes
+/// them.
+pub fn batches(datagrams: usize, units: usize) -> Result<Vec<Batch>> {
     let mut batches = Vec::new();
-    let mut records = vec![cgroup(US)?, receiver(US)?];
+    let mut records = vec![receiver(US)?];
     let mut now_ns = 1_000 * US;
     for number in 1..=datagrams {
         let id = u64::try_from(number)?;
         let payload = PAYLOADS[number % PAYLOADS.len()];
-        records.push(send(id, now_ns, payload)?);
+        let unit = u32::try_from(number % units)?;
+        if number <= units {
+            records.push(cgroup(unit, now_ns)?);
+        }
+        records.push(send(id, unit, now_ns, payload)?);
         records.push(outcome(id, now_ns + 10 * US, payload)?);
         records.push(dequeue(id, now_ns + 50 * US, payload)?);
         now_ns += 100 * US;
@@ -184,10 +191,10 @@ fn header(kind: Kind, id: u64, time_ns: u64, bytes: usize) -> Result<Header> {
     })
 }
 
-fn task(tgid: u32, comm: &str) -> Task {
+fn task(tgid: u32, cgroup: u64, comm: &str) -> Task {
     let mut task = Task {
         start_boottime_ns: 5_000 * US,
-        cgroup_id: CGROUP,
+        cgroup_id: cgroup,
         tgid,
         tid: tgid,
         parent_tgid: 1,
@@ -205,17 +212,17 @@ fn address() -> Result<Address> {
     Ok(address)
 }
 
-fn cgroup(time_ns: u64) -> Result<Vec<u8>> {
-    const NAMES: &[u8] = b"demo-database.service\0system.slice\0";
-    let size = size_of::<Cgroup>() + NAMES.len();
+fn cgroup(unit: u32, time_ns: u64) -> Result<Vec<u8>> {
+    let names = format!("demo-database-{unit}.service\0system.slice\0");
+    let size = size_of::<Cgroup>() + names.len();
     let cgroup = Cgroup {
         header: header(Kind::Cgroup, 0, time_ns, size)?,
-        cgroup_id: CGROUP,
-        len: u32::try_from(NAMES.len())?,
+        cgroup_id: CGROUP + u64::from(unit),
+        len: u32::try_from(names.len())?,
         depth: 2,
         ..Cgroup::new_zeroed()
     };
-    Ok(bytes(&cgroup, NAMES))
+    Ok(bytes(&cgroup, names.as_bytes()))
 }
 
 fn receiver(time_ns: u64) -> Result<Vec<u8>> {
@@ -229,11 +236,11 @@ fn receiver(time_ns: u64) -> Result<Vec<u8>> {
     Ok(bytes(&receiver, &[]))
 }
 
-fn send(id: u64, time_ns: u64, payload: &[u8]) -> Result<Vec<u8>> {
+fn send(id: u64, unit: u32, time_ns: u64, payload: &[u8]) -> Result<Vec<u8>> {
     let len = u32::try_from(payload.len())?;
     let send = Send {
         header: header(Kind::Send, id, time_ns, size_of::<Send>() + payload.len())?,
-        sender: task(42, "database"),
+        sender: task(FIRST_PID + unit, CGROUP + u64::from(unit), "database"),
         entry_ns: time_ns - 5 * US,
         socket_inode: 400,
         receiver_inode: RECEIVER,
@@ -262,11 +269,11 @@ fn outcome(id: u64, time_ns: u64, payload: &[u8]) -> Result<Vec<u8>> {
 fn dequeue(id: u64, time_ns: u64, payload: &[u8]) -> Result<Vec<u8>> {
     let dequeue = Dequeue {
         header: header(Kind::Dequeue, id, time_ns, size_of::<Dequeue>())?,
-        reader: task(1, "systemd"),
+        reader: task(1, CGROUP, "systemd"),
         receiver_inode: RECEIVER,
         queued_ns: time_ns - 42 * US,
         len: u32::try_from(payload.len())?,
-        told_pid: 42,
+        told_pid: FIRST_PID,
         flags: DEQUEUE_CREDENTIALS | DEQUEUE_SENDER_PRESENT,
         rule: 1,
         ..Dequeue::new_zeroed()

@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{
     line::{Fact, Measured},
-    peer::Peer,
+    peer::{Peer, Share},
     programs::Counting,
     running::Running,
     workload::{FLOOD_MARK, Scene, Workload},
@@ -113,6 +113,7 @@ fn one_turn(
             value,
         })
     };
+    let is_whole = peer.share == Share::Whole;
     let mut running = Running::start(peer, root)?;
     if let Some(running) = &running {
         tell("attach", "ms", running.attach_ms)?;
@@ -127,7 +128,7 @@ fn one_turn(
         scene.nudge()?;
         running.wait_for_nudge()?;
         tell_memory(running, "memory after attach", &tell)?;
-        if round == settings.rounds && settings.idle_seconds > 0 && !peer.is_slow {
+        if round == settings.rounds && settings.idle_seconds > 0 && is_whole {
             let idle = Duration::from_secs(settings.idle_seconds.into());
             tell(
                 "idle",
@@ -136,8 +137,11 @@ fn one_turn(
             )?;
         }
     }
-    let is_wanted = |it: &Workload| scene.can(*it) && (!peer.is_slow || it.is_compared_with_slow());
-    let operations = settings.operations / if peer.is_slow { 100 } else { 1 };
+    let is_wanted = |it: &Workload| scene.can(*it) && (is_whole || it.is_of_few());
+    let operations = match peer.share {
+        Share::Hundredth => settings.operations / 100,
+        Share::Whole | Share::Few => settings.operations,
+    };
     for workload in Workload::ALL.into_iter().filter(is_wanted) {
         let before_ns = running.as_ref().map(Running::cpu_ns).transpose()?;
         let spent = scene.run(workload, operations)?;
@@ -147,7 +151,7 @@ fn one_turn(
         }
         if let (Some(running), Some(before_ns)) = (&mut running, before_ns) {
             running.sent_more(workload, spent.operations);
-            if peer.is_slow {
+            if peer.share == Share::Hundredth {
                 // Looking at it is work for it.
                 continue;
             }
@@ -162,7 +166,7 @@ fn one_turn(
     let Some(mut running) = running else {
         return Ok(());
     };
-    if !peer.is_slow {
+    if is_whole {
         tell_latency(&mut running, scene, &tell)?;
         tell_programs(&mut running, scene, settings.operations, &tell)?;
     }
@@ -170,7 +174,7 @@ fn one_turn(
     let end = running.stop()?;
     tell("detach and end", "ms", begun.elapsed().as_secs_f64() * 1e3)?;
     for (mark, percent) in end.not_shown_percent {
-        if peer.is_slow {
+        if peer.share == Share::Hundredth {
             // It shows calls, several for each datagram.
             break;
         }

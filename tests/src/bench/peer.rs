@@ -20,13 +20,23 @@ pub struct Peer {
     version: Vec<String>,
     /// By what it is seen to watch.
     pub ready: Ready,
-    /// It slows those down that it watches so much that a hundredth of the work is enough, and only of what
-    /// it is compared by.
-    pub is_slow: bool,
+    /// What of the work is done.
+    pub share: Share,
     /// Reads its output's end and its error output: how many losses it tells of.
     pub losses: fn(&str, &str) -> Option<f64>,
     /// Reads its output's beginning: what is true of the run.
     pub facts: fn(&str) -> Vec<Fact>,
+}
+
+/// What of the work is done while a peer watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All.
+    Whole,
+    /// A few workloads, by which it is compared: a peer of another size.
+    Few,
+    /// The same, and a hundredth of them: a tool that slows those down that it watches.
+    Hundredth,
 }
 
 /// By what a tool is seen to watch.
@@ -48,7 +58,7 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         command: Vec::new(),
         version: Vec::new(),
         ready: Ready::Says(""),
-        is_slow: false,
+        share: Share::Whole,
         losses: |_, _| None,
         facts: |_| Vec::new(),
     };
@@ -57,16 +67,28 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         command: words(&[path, "trace", "-o", "json"]),
         version: words(&[path, "--version"]),
         ready: Ready::Says(r#""type":"session""#),
-        is_slow: false,
+        share: Share::Whole,
         losses: losses_of_agent,
         facts: facts_of_agent,
+    });
+    let with_rules = agent.as_ref().map(|agent| {
+        let mut it = agent.clone();
+        for number in 0..RULES {
+            let glob = format!("/run/growth-{number}/**/*.sock-{number}");
+            it.command.extend(["--socket".to_owned(), glob]);
+        }
+        it.name = "agent, 64 rules";
+        it.version = Vec::new();
+        it.share = Share::Few;
+        it.facts = |_| Vec::new();
+        it
     });
     let bpftrace = bpftrace.map(|path| Peer {
         name: "bpftrace",
         command: words(&[path, "-e", ONE_PROBE]),
         version: words(&[path, "--version"]),
         ready: Ready::Attached("unix_dgram_sendmsg"),
-        is_slow: false,
+        share: Share::Whole,
         losses: losses_of_bpftrace,
         facts: |_| Vec::new(),
     });
@@ -88,15 +110,18 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         ]),
         version: words(&[path, "--version"]),
         ready: Ready::TracesMe,
-        is_slow: true,
+        share: Share::Hundredth,
         losses: |_, _| None,
         facts: |_| Vec::new(),
     });
-    [Some(nobody), agent, bpftrace, strace]
+    [Some(nobody), agent, bpftrace, strace, with_rules]
         .into_iter()
         .flatten()
         .collect()
 }
+
+/// Rules that nothing matches, beside those that there always are.
+const RULES: u32 = 64;
 
 /// Path, process and payload of what is sent to notify sockets: the least that can be compared at all.
 /// A send call with one buffer is an `ITER_UBUF` since Linux 6.0 (`import_ubuf` of `lib/iov_iter.c`),
@@ -172,10 +197,13 @@ mod tests {
             let peers = all(agent, bpftrace, strace);
             peers.iter().map(|peer| peer.name).collect()
         };
-        assert_eq!(names(Some("/a"), None, None), ["nothing", "agent"]);
+        assert_eq!(
+            names(Some("/a"), None, None),
+            ["nothing", "agent", "agent, 64 rules"]
+        );
         assert_eq!(
             names(Some("/a"), Some("/b"), Some("/c")),
-            ["nothing", "agent", "bpftrace", "strace"]
+            ["nothing", "agent", "bpftrace", "strace", "agent, 64 rules"]
         );
     }
 

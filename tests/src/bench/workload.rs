@@ -43,6 +43,9 @@ const BATCHES: u32 = 50;
 /// loses half of them would only do half of the work.
 const REST: Duration = Duration::from_millis(40);
 
+/// The largest crowd of senders.
+const CROWD: usize = 64;
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
@@ -72,11 +75,12 @@ pub enum Workload {
 
 impl Workload {
     /// All, in the order in which they run: those that peers show are last.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unrelated,
         Self::UnrelatedConnected,
         Self::UnrelatedFrom(4),
         Self::UnrelatedFrom(16),
+        Self::UnrelatedFrom(CROWD),
         Self::Stream,
         Self::Udp,
         Self::Tcp,
@@ -93,7 +97,8 @@ impl Workload {
             Self::Unrelated => "unrelated datagram",
             Self::UnrelatedConnected => "unrelated, connected",
             Self::UnrelatedFrom(4) => "unrelated, 4 senders",
-            Self::UnrelatedFrom(_) => "unrelated, 16 senders",
+            Self::UnrelatedFrom(16) => "unrelated, 16 senders",
+            Self::UnrelatedFrom(_) => "unrelated, 64 senders",
             Self::Captured => "captured datagram",
             Self::Flood => "flood of captured",
             Self::Stream => "stream write",
@@ -110,13 +115,14 @@ impl Workload {
         match self {
             Self::Captured => 5,
             Self::Fork => 20,
+            Self::UnrelatedFrom(CROWD) => 1,
             Self::UnrelatedFrom(_) => 2,
             _ => 1,
         }
     }
 
-    /// Whether tools that slow everything down do this, too.
-    pub const fn is_compared_with_slow(self) -> bool {
+    /// Whether this is done for peers that do little.
+    pub const fn is_of_few(self) -> bool {
         matches!(self, Self::Unrelated | Self::Captured)
     }
 
@@ -168,7 +174,7 @@ impl Scene {
         connected
             .connect(&unrelated.0)
             .context("could not connect")?;
-        let crowd = (0..16)
+        let crowd = (0..CROWD)
             .map(|number| {
                 let sender = UnixDatagram::unbound().context("no socket to send from")?;
                 Ok((sender, bind(&format!("unrelated-{number}.sock"))?))

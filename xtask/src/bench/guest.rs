@@ -21,7 +21,6 @@ use crate::{
     },
 };
 
-const CPUS: u32 = 2;
 const MEMORY: u32 = 2048;
 /// Boot and shutdown, and each round, on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -45,7 +44,7 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
         kernel: &kernel.vmlinuz,
         initramfs: &initramfs,
         words: vec!["init=/run/notify-trace/bench".into()],
-        cpus: CPUS,
+        cpus: arguments.cpus,
         memory: MEMORY,
         disk: Some(&image),
         kept_disk: None,

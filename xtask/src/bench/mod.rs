@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Operations of each workload in each round
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     operations: u32,
+    /// CPUs of the guest
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
     /// How long the idleness of each peer is watched, once
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     idle_seconds: u32,
@@ -232,6 +235,7 @@ mod tests {
 
     fn arguments() -> Arguments {
         Arguments {
+            cpus: 2,
             recordings: None,
             rounds: 5,
             operations: 10,

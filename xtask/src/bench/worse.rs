@@ -12,7 +12,14 @@ use super::fold::{AGENT, Row, Spread};
 use crate::agent;
 
 /// Units whose values mean the same on any machine; less is better.
-const COMPARABLE: [&str; 4] = ["rss_bytes", "anonymous_bytes", "percent", "records"];
+const COMPARABLE: [&str; 6] = [
+    "rss_bytes",
+    "anonymous_bytes",
+    "file_bytes",
+    "percent",
+    "records",
+    "instructions",
+];
 /// What is more by less than this share is the same.
 const TOLERANCE: f64 = 0.02;
 
