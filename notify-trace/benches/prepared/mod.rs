@@ -43,8 +43,6 @@ const PAYLOADS: [&[u8]; 3] = [
 ];
 /// How many datagrams one drain of the rings brings.
 const DRAIN: usize = 64;
-/// Records that each datagram has.
-pub const RECORDS_OF_A_DATAGRAM: usize = 3;
 
 /// What may go wrong: nothing that a bench or a test could mend.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -63,6 +61,8 @@ impl Sink for Nowhere {
 /// What one drain of the rings brings, and the time before which all of it is.
 pub struct Batch {
     before_ns: u64,
+    /// Datagrams that its records are of.
+    pub datagrams: usize,
     records: Vec<Bytes>,
 }
 
@@ -149,6 +149,7 @@ pub fn batches(datagrams: usize, units: usize) -> Result<Vec<Batch>> {
     let mut batches = Vec::new();
     let mut records = vec![receiver(US)?];
     let mut now_ns = 1_000 * US;
+    let mut sent = 0;
     for number in 1..=datagrams {
         let id = u64::try_from(number)?;
         let payload = PAYLOADS[number % PAYLOADS.len()];
@@ -168,8 +169,10 @@ pub fn batches(datagrams: usize, units: usize) -> Result<Vec<Batch>> {
             });
             batches.push(Batch {
                 before_ns: now_ns,
+                datagrams: number - sent,
                 records: parts.collect(),
             });
+            sent = number;
         }
     }
     Ok(batches)
