@@ -109,9 +109,14 @@ fn wake_reader() {
             return;
         }
         asleep.write_volatile(0);
+        if BELL
+            .output::<u64>(&0, u64::from(BPF_RB_FORCE_WAKEUP))
+            .is_err()
+        {
+            // The next one tries again.
+            asleep.write_volatile(1);
+        }
     }
-    // A bell that is full is heard already.
-    let _ = BELL.output::<u64>(&0, u64::from(BPF_RB_FORCE_WAKEUP));
 }
 
 /// Writes the first `size` bytes of the room as a record. Answers whether the ring took it; if not,

@@ -7,7 +7,6 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::ProbeContext;
 use notify_trace_common::address::Address;
-use notify_trace_common::fields::ABSENT;
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
@@ -125,10 +124,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
 /// How many datagrams wait in the queue of a `struct sock`.
 #[inline(always)]
 pub fn queue_length<W: Way>(sk: u64) -> u32 {
-    if SOCK_QUEUE_LEN.load() == ABSENT {
-        return QUEUE_LEN_UNKNOWN;
-    }
-    W::get(sk, &SOCK_QUEUE_LEN)
+    W::find(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN)
 }
 
 /// A datagram is about to join the queue of a receiver: it is written if that was not done, and

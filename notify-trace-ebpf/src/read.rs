@@ -87,7 +87,9 @@ pub trait Way {
     /// A field of an integer type or a pointer; 0 where it can't be read. (An `Option` of each makes the
     /// compiler leave registers undefined that only it knows not to matter.)
     fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T;
-    /// The same of what lies in a field.
+    /// The same, or that it can't be read.
+    fn find<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T>;
+    /// As `get`, of what lies in a field.
     fn get_within<T: Copy + Default>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> T;
 }
 
@@ -103,6 +105,11 @@ impl Way for ByHelper {
     }
 
     #[inline(always)]
+    fn find<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
+        read(base, offset)
+    }
+
+    #[inline(always)]
     fn get_within<T: Copy + Default>(base: u64, outer: &Global<u32>, inner: &Global<u32>) -> T {
         match field(base, outer) {
             Some(base) => read_or_0(base, inner),
@@ -115,6 +122,11 @@ impl Way for ByLoad {
     #[inline(always)]
     fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
         peek(base, offset).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn find<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
+        peek(base, offset)
     }
 
     #[inline(always)]

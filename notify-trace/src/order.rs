@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// Room for so many is kept when nothing waits any more.
+/// When fewer wait than this, and there is room for four times as many, the rest of the room is given back.
 const KEPT: usize = 4_096;
 
 /// Things that wait for their turn.
@@ -110,13 +110,24 @@ impl<T> Order<T> {
         self.released_ns = self.released_ns.max(first.time_ns);
         let value = self.values[first.place].take();
         self.free.push(first.place);
-        if self.waiting.is_empty() && self.values.len() > KEPT {
-            // A flood is over.
-            self.waiting = BinaryHeap::new();
-            self.values = Vec::new();
-            self.free = Vec::new();
+        if self.values.len() > 4 * KEPT && self.waiting.len() < KEPT {
+            self.move_together();
         }
         value.into_iter().for_each(give);
+    }
+
+    /// A flood is over: what is left needs less room.
+    fn move_together(&mut self) {
+        let mut values = Vec::new();
+        let waiting = std::mem::take(&mut self.waiting);
+        let moved = waiting.into_iter().map(|mut it| {
+            values.push(self.values[it.place].take());
+            it.place = values.len() - 1;
+            it
+        });
+        self.waiting = moved.collect();
+        self.values = values;
+        self.free = Vec::new();
     }
 }
 
@@ -209,13 +220,17 @@ mod tests {
             }
         }
         assert_eq!(order.values.len(), 10);
-        for time in 0..10_000 {
-            order.push(time, time);
+        released(&mut order, u64::MAX);
+        let flood: Vec<u64> = (5_000..25_000).collect();
+        for time in &flood {
+            order.push(*time, *time);
         }
-        assert_eq!(released(&mut order, u64::MAX).len(), 10_010);
-        assert_eq!(order.values.capacity(), 0);
+        // There is always something left.
+        assert_eq!(released(&mut order, 24_000), flood[..19_000]);
+        assert!(order.values.len() < KEPT && order.values.capacity() < 2 * KEPT);
         order.push(1, 7);
-        assert_eq!(released(&mut order, u64::MAX), [7]);
+        assert_eq!(released(&mut order, u64::MAX)[0], 7);
+        assert!(order.is_empty());
     }
 
     #[test]

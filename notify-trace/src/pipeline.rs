@@ -153,6 +153,7 @@ pub async fn run(
         .duration
         .and_then(|duration| Instant::now().checked_add(duration));
     let mut is_busy = false;
+    let mut has_more = false;
     let mut read_ns = 0;
     let mut flushed_ns = 0;
     loop {
@@ -172,17 +173,19 @@ pub async fn run(
                 report.command = Some(status.context("cannot wait for the command")?);
                 end = earliest(end, Instant::now().checked_add(settings.settle));
             }
-            state = answer(&mut managers) => stages.emit(Event::Unit(Box::new(state))),
+            // An answer is of now, and conclusions from it are about what was said before.
+            state = answer(&mut managers), if !has_more => stages.emit(Event::Unit(Box::new(state))),
             () = tokio::task::yield_now(), if is_busy => {}
             ready = rings.readable(), if !is_busy => ready?,
             () = sleep_until(wake), if !is_busy => {}
         }
         let records = rings.received().records;
-        if stages.has_room() {
+        // Without more to pass on, only what is read next lets time go on.
+        if stages.has_room() || !has_more {
             read_ns = clock::now();
             rings.drain(|bytes| stages.take(&bytes));
         }
-        let has_more = stages.release(read_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
+        has_more = stages.release(read_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
         stages.show_losses(&loaded, &rings)?;
         loaded.print_kernel_log();
         stages.tell_reading(&rings);
@@ -201,14 +204,12 @@ pub async fn run(
             break;
         }
         // Whatever has come can't be passed on before the slack is over, so there is no use in
-        // being woken for each record meanwhile. The thread sleeps, not the task: a task would be
-        // woken by the event loop, which every record wakes.
+        // being woken meanwhile. The thread sleeps, not the task: a task would be woken by a ring that
+        // is half full.
         is_busy = has_more || rings.received().records != records || stages.is_holding();
-        let pause_ms = stages.pause_ms().map(Duration::from_millis);
-        if let Some(pause) = pause_ms.or((is_busy && !has_more).then_some(SLACK))
-            && is_busy
-        {
-            std::thread::sleep(pause);
+        if is_busy && !has_more {
+            let pause_ms = stages.pause_ms().map(Duration::from_millis);
+            std::thread::sleep(pause_ms.unwrap_or(SLACK));
         }
     }
 

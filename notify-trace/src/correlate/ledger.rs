@@ -40,13 +40,13 @@ impl Ledger {
         };
         self.held.retain(|held| !is_first(held));
         if may_be_repeated(it) {
-            self.held.push_back(it.clone());
+            self.held.push_back(it.detached());
             return Vec::new();
         }
         if is_settled(it) {
-            return vec![it.clone()];
+            return vec![it.detached()];
         }
-        self.open.insert(it.id, it.clone());
+        self.open.insert(it.id, it.detached());
         Vec::new()
     }
 

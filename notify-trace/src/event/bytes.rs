@@ -43,6 +43,14 @@ impl Address {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Blob(pub Bytes);
 
+impl Blob {
+    /// The same in memory of its own.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self::from(&self.0[..])
+    }
+}
+
 /// A copy, as all of the next ones: only [`Bytes`] are shared.
 impl From<&str> for Blob {
     fn from(text: &str) -> Self {

@@ -68,6 +68,19 @@ pub struct Notification {
     pub unknown: Vec<Unknown>,
 }
 
+impl Notification {
+    /// A copy that can be kept: what was said lies in memory of its own, not in the piece that was read
+    /// from a ring at once.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            payload: self.payload.as_ref().map(Blob::detached),
+            lines: self.lines.iter().map(Line::detached).collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// A later fact about a `send`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -253,6 +266,27 @@ pub enum Line {
 }
 
 impl Line {
+    /// The same in memory of its own.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        match self {
+            Self::Assignment { key, value } => Self::Assignment {
+                key: key.detached(),
+                value: value.detached(),
+            },
+            Self::Other { text } => Self::Other {
+                text: text.detached(),
+            },
+            Self::Redacted {
+                key,
+                redacted_bytes,
+            } => Self::Redacted {
+                key: key.as_ref().map(Blob::detached),
+                redacted_bytes: *redacted_bytes,
+            },
+        }
+    }
+
     /// What stands before the first `=`, where that is known.
     #[must_use]
     pub const fn key(&self) -> Option<&Blob> {
@@ -311,4 +345,27 @@ pub enum Unknown {
     Fds,
     /// The receiving socket's name: the record that carries it was lost.
     ReceiverAddress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::samples::Sample;
+
+    #[test]
+    fn what_is_detached_says_the_same_and_shares_no_bytes() {
+        let it = Sample::new("READY=1\nnothing\nSTATUS=well").build();
+        let kept = it.detached();
+        assert_eq!(kept, it);
+        let of = |it: &Notification| {
+            let lines = it.lines.iter().map(|line| match line {
+                Line::Assignment { value: text, .. } | Line::Other { text } => text.0.as_ptr(),
+                Line::Redacted { .. } => unreachable!("nothing is withheld"),
+            });
+            let payload = it.payload.iter().map(|payload| payload.0.as_ptr());
+            payload.chain(lines).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&it).len(), 4);
+        assert!(of(&it).iter().all(|place| !of(&kept).contains(place)));
+    }
 }

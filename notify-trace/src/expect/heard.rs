@@ -134,7 +134,7 @@ impl Heard {
                 .map(|sender| subject(sender, &it.class))
                 .unwrap_or_default(),
             class: it.class.to_string(),
-            lines: it.lines.clone(),
+            lines: it.lines.iter().map(Line::detached).collect(),
             state: it.delivery.state,
             refused: None,
         };

@@ -8,6 +8,9 @@ use crate::event::{Event, Notification};
 /// So many are kept.
 const KEPT: usize = 64;
 
+/// Room for so many lines is kept of each.
+const LINES: usize = 64;
+
 /// Boxes of notifications that are done with.
 #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 #[derive(Debug, Default)]
@@ -22,6 +25,7 @@ impl Rooms {
         if rooms.len() < KEPT {
             room.payload = None;
             room.lines.clear();
+            room.lines.shrink_to(LINES);
             room.sender = None;
             room.receiver = None;
             room.destination = None;

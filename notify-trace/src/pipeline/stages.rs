@@ -49,9 +49,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// a ring that is full can't.
 const RELEASED_AT_ONCE: usize = 64;
 
-/// Most records that wait for their turn. Then the rings are left to fill, and what they can't hold is
-/// counted.
+/// When so many records wait for their turn, or such that take so much memory, the rings are left to fill, and
+/// what they can't hold is counted.
 const MAX_WAITING: usize = 65_536;
+const MAX_WAITING_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How soon a gap is looked into.
 const GAP_CHECK_NS: u64 = 100_000_000;
@@ -61,6 +62,8 @@ pub(super) struct Stages<'a> {
     rules: &'a Rules,
     count: Option<u64>,
     order: Order<Record>,
+    /// Bytes of the records in it.
+    waiting_bytes: u64,
     join: Join,
     rooms: Rooms,
     enrich: Enrich,
@@ -96,6 +99,7 @@ impl<'a> Stages<'a> {
             rules: &settings.rules,
             count: settings.count,
             order: Order::new(),
+            waiting_bytes: 0,
             join: Join::new(JoinConfig {
                 pending_after_ns: PENDING_AFTER_NS,
                 max_open: MAX_OPEN,
@@ -136,6 +140,7 @@ impl<'a> Stages<'a> {
                 self.save(bytes);
                 // Before it has its turn: what it names may vanish meanwhile.
                 self.enrich.look(&record);
+                self.waiting_bytes += u64::from(record.header().size);
                 self.order.push(record.header().time_ns, record);
             }
             Err(_) => self.undecodable += 1,
@@ -156,7 +161,7 @@ impl<'a> Stages<'a> {
 
     /// Whether there is room for what the rings hold.
     pub(super) fn has_room(&self) -> bool {
-        self.order.len() < MAX_WAITING
+        self.order.len() < MAX_WAITING && self.waiting_bytes < MAX_WAITING_BYTES
     }
 
     /// Passes on what is older than `before_ns`, and what is due; whether there is more of it.
@@ -166,17 +171,21 @@ impl<'a> Stages<'a> {
             self.clock_taken_ns = before_ns;
         }
         if let Some(shed) = &mut self.shed {
-            shed.step(before_ns, clock::used_by_thread_ns);
+            // By the clock: nothing may have been read for a while.
+            shed.step(clock::now(), clock::used_by_thread_ns);
         }
         let mut has_more = false;
+        let mut released_bytes = 0;
         self.feed(managers, |order, join, context, out| {
             has_more = order.release(before_ns, RELEASED_AT_ONCE, |record| {
+                released_bytes += u64::from(record.header().size);
                 join.push(record, context, out);
             });
             // What a record would tell that still waits is not missing yet.
             let before_ns = order.oldest_ns().map_or(before_ns, |ns| ns.min(before_ns));
             join.expire(before_ns, context, out);
         });
+        self.waiting_bytes -= released_bytes;
         if !has_more {
             // Something may be concluded from silence.
             self.show(|explain, out| explain.advance(before_ns, out));

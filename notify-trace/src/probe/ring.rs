@@ -253,6 +253,10 @@ impl Rings {
             );
             self.fullest_bytes = self.fullest_bytes.max(bytes);
         }
+        if self.fullest_bytes > 0 {
+            // Whoever wrote that may not have been able to ring.
+            self.is_asleep = false;
+        }
         self.follow_hotplug(&mut give);
     }
 

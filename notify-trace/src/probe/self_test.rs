@@ -5,6 +5,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -121,6 +122,7 @@ pub async fn run(
         anyhow::bail!("somebody else listens on the self-test's address");
     }
     // Connected sends, and a sender that is gone when its datagram is read.
+    let sender_to_be = sender_to_be.still_there(&options.self_test_address)?;
     truth.child = sender_to_be.id();
     loaded.let_pass(sender_to_be.id())?;
     sender_to_be.send()?;
@@ -181,9 +183,19 @@ impl SenderToBe {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // A Ctrl-C is for the one who waits for it.
+            .process_group(0)
             .spawn()
             .map(Self)
             .context("cannot start the self-test's child (/proc/self/exe)")
+    }
+
+    /// This one, or another if it is gone: whoever ends a service ends all its processes.
+    fn still_there(mut self, address: &[u8]) -> Result<Self> {
+        match self.0.try_wait() {
+            Ok(None) => Ok(self),
+            Ok(Some(_)) | Err(_) => Self::start(address),
+        }
     }
 
     fn id(&self) -> u32 {

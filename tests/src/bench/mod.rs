@@ -24,7 +24,7 @@ use std::{
     io::{Write as _, stdout},
     path::Path,
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -170,9 +170,8 @@ fn one_turn(
         tell_latency(&mut running, scene, &tell)?;
         tell_programs(&mut running, scene, settings.operations, &tell)?;
     }
-    let begun = Instant::now();
     let end = running.stop()?;
-    tell("detach and end", "ms", begun.elapsed().as_secs_f64() * 1e3)?;
+    tell("detach and end", "ms", end.end_ms)?;
     for (mark, percent) in end.not_shown_percent {
         if peer.share == Share::Hundredth {
             // It shows calls, several for each datagram.

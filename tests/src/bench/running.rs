@@ -43,6 +43,8 @@ pub struct Running {
 /// What a tool's output says when it has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
+    /// From the signal until it had ended.
+    pub end_ms: f64,
     /// Of the measured datagrams: those that no line speaks of, by their marks.
     pub not_shown_percent: Vec<(&'static str, f64)>,
     /// Losses that it tells of itself.
@@ -174,8 +176,10 @@ impl Running {
 
     /// Ends it as a user would, and reads what it said.
     pub fn stop(mut self) -> Result<End> {
+        let begun = Instant::now();
         kill(self.pid(), Signal::Interrupt).context("could not end it")?;
         let status = self.wait()?;
+        let end_ms = begun.elapsed().as_secs_f64() * 1e3;
         // Some end by the signal itself.
         ensure!(
             status.success() || status.signal() == Some(Signal::Interrupt.number()),
@@ -189,6 +193,7 @@ impl Running {
             (*mark, (1.0 - shown / f64::from(*sent)) * 100.0)
         });
         Ok(End {
+            end_ms,
             not_shown_percent: not_shown.collect(),
             lost_by_itself: (self.peer.losses)(&said, &self.complaints()),
         })
