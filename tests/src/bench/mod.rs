@@ -9,8 +9,8 @@
 //! Owns the order of rounds and what is measured when; judges nothing: folding the lines is left to
 //! `cargo xtask bench`. Progress goes to standard error.
 //!
-//! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--strace PATH] [--rounds N] [--operations N]
-//! [--idle-seconds N]`, as root.
+//! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--perf PATH] [--strace PATH] [--rounds N]
+//! [--operations N] [--idle-seconds N]`, as root.
 
 mod line;
 mod peer;
@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::{
     line::{Fact, Measured},
-    peer::{Peer, Share},
+    peer::{Peer, Programs, Share},
     programs::Counting,
     running::Running,
     workload::{FLOOD_MARK, Scene, Workload},
@@ -40,9 +40,7 @@ use self::{
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Settings {
-    agent: Option<String>,
-    bpftrace: Option<String>,
-    strace: Option<String>,
+    programs: Programs,
     /// How often each peer has its turn.
     rounds: u32,
     /// Operations of a workload in each round.
@@ -72,11 +70,7 @@ pub fn run(options: &[&str]) -> Result<ExitCode> {
 
 fn measure(settings: &Settings, root: &Path) -> Result<()> {
     let scene = Scene::new(root)?;
-    let peers = peer::all(
-        settings.agent.as_deref(),
-        settings.bpftrace.as_deref(),
-        settings.strace.as_deref(),
-    );
+    let peers = peer::all(&settings.programs);
     ensure!(peers.len() > 1, "nothing to measure: give --agent PATH");
     if let Some(why) = scene.left_out() {
         say(&Fact::new("left out", why))?;
@@ -126,7 +120,9 @@ fn one_turn(
     std::thread::sleep(REST);
     if let Some(running) = &running {
         scene.nudge()?;
-        running.wait_for_nudge()?;
+        if peer.shows_payloads {
+            running.wait_for_nudge()?;
+        }
         tell_memory(running, "memory after attach", &tell)?;
         if round == settings.rounds && settings.idle_seconds > 0 && is_whole {
             let idle = Duration::from_secs(settings.idle_seconds.into());
@@ -173,7 +169,7 @@ fn one_turn(
     let end = running.stop()?;
     tell("detach and end", "ms", end.end_ms)?;
     for (mark, percent) in end.not_shown_percent {
-        if peer.share == Share::Hundredth {
+        if peer.share == Share::Hundredth || !peer.shows_payloads {
             // It shows calls, several for each datagram.
             break;
         }
@@ -263,9 +259,7 @@ fn say(line: &impl serde::Serialize) -> Result<()> {
 
 fn settings(options: &[&str]) -> Result<Settings> {
     let mut settings = Settings {
-        agent: None,
-        bpftrace: None,
-        strace: None,
+        programs: Programs::default(),
         rounds: 5,
         operations: 10_000,
         idle_seconds: 20,
@@ -281,9 +275,10 @@ fn settings(options: &[&str]) -> Result<Settings> {
                 .with_context(|| format!("{option} takes a number, not {value}"))
         };
         match *option {
-            "--agent" => settings.agent = Some((*value).to_owned()),
-            "--bpftrace" => settings.bpftrace = Some((*value).to_owned()),
-            "--strace" => settings.strace = Some((*value).to_owned()),
+            "--agent" => settings.programs.agent = Some((*value).to_owned()),
+            "--bpftrace" => settings.programs.bpftrace = Some((*value).to_owned()),
+            "--perf" => settings.programs.perf = Some((*value).to_owned()),
+            "--strace" => settings.programs.strace = Some((*value).to_owned()),
             "--rounds" => settings.rounds = number()?,
             "--operations" => settings.operations = number()?,
             "--idle-seconds" => settings.idle_seconds = number()?,
@@ -300,9 +295,9 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_has_a_default() {
         let settings = settings(&["--agent", "/a", "--rounds", "7"]).unwrap();
-        assert_eq!(settings.agent.as_deref(), Some("/a"));
+        assert_eq!(settings.programs.agent.as_deref(), Some("/a"));
         assert_eq!((settings.rounds, settings.idle_seconds), (7, 20));
-        assert_eq!(settings.bpftrace, None);
+        assert_eq!(settings.programs.bpftrace, None);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Peer {
     pub ready: Ready,
     /// What of the work is done.
     pub share: Share,
+    /// Its output has the payloads of what it sees.
+    pub shows_payloads: bool,
     /// Reads its output's end and its error output: how many losses it tells of.
     pub losses: fn(&str, &str) -> Option<f64>,
     /// Reads its output's beginning: what is true of the run.
@@ -48,10 +50,25 @@ pub enum Ready {
     Attached(&'static str),
     /// It traces this process (ptrace(2)).
     TracesMe,
+    /// It has opened events (perf_event_open(2)).
+    HasEvents,
+}
+
+/// The programs that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Programs {
+    /// notify-trace.
+    pub agent: Option<String>,
+    /// bpftrace.
+    pub bpftrace: Option<String>,
+    /// perf.
+    pub perf: Option<String>,
+    /// strace.
+    pub strace: Option<String>,
 }
 
 /// Everybody there is a program for, in the order of their turns.
-pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) -> Vec<Peer> {
+pub fn all(programs: &Programs) -> Vec<Peer> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let nobody = Peer {
         name: "nothing",
@@ -59,15 +76,17 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         version: Vec::new(),
         ready: Ready::Says(""),
         share: Share::Whole,
+        shows_payloads: true,
         losses: |_, _| None,
         facts: |_| Vec::new(),
     };
-    let agent = agent.map(|path| Peer {
+    let agent = programs.agent.as_deref().map(|path| Peer {
         name: "agent",
         command: words(&[path, "trace", "-o", "json"]),
         version: words(&[path, "--version"]),
         ready: Ready::Says(r#""type":"session""#),
         share: Share::Whole,
+        shows_payloads: true,
         losses: losses_of_agent,
         facts: facts_of_agent,
     });
@@ -83,17 +102,38 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         it.facts = |_| Vec::new();
         it
     });
-    let bpftrace = bpftrace.map(|path| Peer {
+    let bpftrace = programs.bpftrace.as_deref().map(|path| Peer {
         name: "bpftrace",
         command: words(&[path, "-e", ONE_PROBE]),
         version: words(&[path, "--version"]),
         ready: Ready::Attached("unix_dgram_sendmsg"),
         share: Share::Whole,
+        shows_payloads: true,
         losses: losses_of_bpftrace,
         facts: |_| Vec::new(),
     });
     let pid = std::process::id().to_string();
-    let strace = strace.map(|path| Peer {
+    let perf = programs.perf.as_deref().map(|path| Peer {
+        name: "perf trace",
+        command: words(&[
+            path,
+            "trace",
+            "-p",
+            &pid,
+            "-e",
+            CALLS,
+            "-o",
+            "/proc/self/fd/1",
+        ]),
+        version: words(&[path, "--version"]),
+        ready: Ready::HasEvents,
+        share: Share::Few,
+        // Addresses of buffers instead.
+        shows_payloads: false,
+        losses: losses_of_perf,
+        facts: |_| Vec::new(),
+    });
+    let strace = programs.strace.as_deref().map(|path| Peer {
         name: "strace",
         // Sender and receiver are this very process.
         command: words(&[
@@ -102,7 +142,7 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
             "-p",
             &pid,
             "-e",
-            "trace=sendto,sendmsg,recvfrom,recvmsg",
+            &format!("trace={CALLS}"),
             "-s",
             "128",
             "-o",
@@ -111,14 +151,18 @@ pub fn all(agent: Option<&str>, bpftrace: Option<&str>, strace: Option<&str>) ->
         version: words(&[path, "--version"]),
         ready: Ready::TracesMe,
         share: Share::Hundredth,
+        shows_payloads: true,
         losses: |_, _| None,
         facts: |_| Vec::new(),
     });
-    [Some(nobody), agent, bpftrace, strace, with_rules]
+    [Some(nobody), agent, bpftrace, perf, strace, with_rules]
         .into_iter()
         .flatten()
         .collect()
 }
+
+/// What sends and receives, where system calls are looked at.
+const CALLS: &str = "sendto,sendmsg,recvfrom,recvmsg";
 
 /// Rules that nothing matches, beside those that there always are.
 const RULES: u32 = 64;
@@ -177,6 +221,15 @@ fn losses_of_agent(said: &str, _: &str) -> Option<f64> {
     Some(counts.fold(0.0, |sum, count| sum + count))
 }
 
+/// `LOST N events!`, where it shows what it sees.
+fn losses_of_perf(said: &str, _: &str) -> Option<f64> {
+    let counts = said.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("LOST ")?;
+        rest.split_once(" events")?.0.parse::<f64>().ok()
+    });
+    Some(counts.fold(0.0, |sum, count| sum + count))
+}
+
 /// `Lost N events`, on either output, each for what was lost since the one before.
 fn losses_of_bpftrace(said: &str, complaints: &str) -> Option<f64> {
     let lines = said.lines().chain(complaints.lines());
@@ -193,17 +246,32 @@ mod tests {
 
     #[test]
     fn only_tools_that_are_given_have_a_turn() {
-        let names = |agent, bpftrace, strace| -> Vec<_> {
-            let peers = all(agent, bpftrace, strace);
+        let names = |programs: &Programs| -> Vec<_> {
+            let peers = all(programs);
             peers.iter().map(|peer| peer.name).collect()
         };
+        let path = || Some("/a".to_owned());
+        let mut programs = Programs {
+            agent: path(),
+            ..Programs::default()
+        };
+        assert_eq!(names(&programs), ["nothing", "agent", "agent, 64 rules"]);
+        programs = Programs {
+            agent: path(),
+            bpftrace: path(),
+            perf: path(),
+            strace: path(),
+        };
         assert_eq!(
-            names(Some("/a"), None, None),
-            ["nothing", "agent", "agent, 64 rules"]
-        );
-        assert_eq!(
-            names(Some("/a"), Some("/b"), Some("/c")),
-            ["nothing", "agent", "bpftrace", "strace", "agent, 64 rules"]
+            names(&programs),
+            [
+                "nothing",
+                "agent",
+                "bpftrace",
+                "perf trace",
+                "strace",
+                "agent, 64 rules"
+            ]
         );
     }
 

@@ -101,6 +101,13 @@ impl Running {
         match self.peer.ready {
             Ready::Says(text) => Ok(self.said()?.contains(text)),
             Ready::Attached(function) => is_attached_to(function),
+            Ready::HasEvents => {
+                let folder = format!("/proc/{}/fd", self.child.id());
+                let descriptors = fs::read_dir(&folder).into_iter().flatten().flatten();
+                Ok(descriptors
+                    .filter_map(|it| fs::read_link(it.path()).ok())
+                    .any(|to| to.as_os_str() == "anon_inode:[perf_event]"))
+            }
             Ready::TracesMe => {
                 let status = fs::read_to_string("/proc/self/status")?;
                 let tracer = status

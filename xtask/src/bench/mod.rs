@@ -23,10 +23,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use self::{
-    fold::{Row, Spread},
-    line::Line,
-};
+use self::{fold::Row, line::Line};
 use crate::{
     agent,
     setup::{self, Need},
@@ -195,23 +192,11 @@ fn heading(lines: &[Line], arguments: &Arguments) -> String {
 }
 
 fn as_json(lines: &[Line], rows: &[Row]) -> Value {
-    let spread =
-        |Spread { median, min, max }: Spread| json!({"median": median, "min": min, "max": max});
     let facts = lines.iter().filter_map(|line| match line {
         Line::Fact { fact, is } => Some((fact.clone(), json!(is))),
         Line::Measured(_) => None,
     });
-    let rows = rows.iter().map(|row| {
-        json!({
-            "what": row.what,
-            "under": row.under,
-            "unit": row.unit,
-            "rounds": row.rounds,
-            "value": spread(row.spread),
-            "to_nothing": row.to_nothing.map(spread),
-            "agent_to_it": row.agent_to_it.map(spread),
-        })
-    });
+    let rows = rows.iter().map(worse::to_value);
     let values = lines.iter().filter_map(|line| match line {
         Line::Measured(one) => Some(json!({
             "what": one.what,

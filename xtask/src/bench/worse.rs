@@ -28,21 +28,20 @@ pub fn file() -> PathBuf {
     agent::root().join("docs/performance.json")
 }
 
+/// A row; medians stand before the smallest and the largest.
+pub fn to_value(row: &Row) -> Value {
+    let spread = |it: Spread| json!([it.median, it.min, it.max]);
+    json!({
+        "what": row.what, "under": row.under, "unit": row.unit, "rounds": row.rounds,
+        "value": spread(row.spread),
+        "to_nothing": row.to_nothing.map(spread),
+        "agent_to_it": row.agent_to_it.map(spread),
+    })
+}
+
 /// The rows as they are kept, one line each.
 pub fn to_text(rows: &[Row]) -> String {
-    let spread = |it: Spread| json!([it.median, it.min, it.max]);
-    let lines: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "what": row.what, "under": row.under, "unit": row.unit, "rounds": row.rounds,
-                "value": spread(row.spread),
-                "to_nothing": row.to_nothing.map(spread),
-                "agent_to_it": row.agent_to_it.map(spread),
-            })
-            .to_string()
-        })
-        .collect();
+    let lines: Vec<_> = rows.iter().map(|row| to_value(row).to_string()).collect();
     format!("[\n{}\n]\n", lines.join(",\n"))
 }
 

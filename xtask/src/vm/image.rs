@@ -49,7 +49,7 @@ pub const TRIXIE: Recipe = Recipe {
 
 /// The same Debian with the programs that the agent is measured against.
 pub const BENCH: Recipe = Recipe {
-    packages: &["bpftrace", "strace"],
+    packages: &["bpftrace", "linux-perf", "strace"],
     megabytes: 1000,
     ..TRIXIE
 };
