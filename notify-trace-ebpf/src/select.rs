@@ -115,10 +115,11 @@ fn known_rule<const N: usize>(scratch: &mut Scratch, path: u64, len: u32) -> u64
     let len = bounded::<127>(&mut scratch.bound, len);
     clear(&mut scratch.address, 0, N);
     let bytes = scratch.address.bytes.as_mut_ptr();
+    if len > ADDRESS_MAX as u32 {
+        return 0;
+    }
     // SAFETY: at most ADDRESS_MAX bytes go to a field of that size.
-    if len > ADDRESS_MAX as u32
-        || unsafe { bpf_probe_read_kernel(bytes.cast(), len, path as *const _) } != 0
-    {
+    if unsafe { bpf_probe_read_kernel(bytes.cast(), len, path as *const _) } != 0 {
         return 0;
     }
     scratch.address.len = len;
