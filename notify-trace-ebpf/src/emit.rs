@@ -5,7 +5,6 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST, BPF_RB_FORCE
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
 use aya_ebpf::maps::HashMap;
-use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
 
@@ -56,20 +55,28 @@ pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
     unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
 }
 
-/// Copies the room's address to the record being built, which has one at that offset. Word by word,
-/// because the compiler's own copy is a call that goes byte by byte.
+/// Copies a value word by word, because the compiler's own copy is a call that goes byte by byte.
+///
+/// # Safety
+/// Both places hold a `T` (the first may hold any bytes), 8-byte aligned.
+#[inline(always)]
+pub unsafe fn copy_words<T>(to: *mut T, from: *const T) {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    let (to, from): (*mut u64, *const u64) = (to.cast(), from.cast());
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: inside both, and aligned, as the caller says.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+/// Copies the room's address to the record being built, which has one at that offset.
 #[inline(always)]
 pub fn put_address(scratch: &mut Scratch, offset: usize) {
-    const WORDS: usize = size_of::<Address>() / 8;
-    let from: *const u64 = (&raw const scratch.address).cast();
+    let from = &raw const scratch.address;
     // SAFETY: the caller names a field of type `Address` of a record, which lies in the room; both
     // ends are 8-byte aligned: the room's address follows a multiple of 8 bytes in a map value, and
     // in each record that has one an even number of 4-byte fields stands before it.
-    let to: *mut u64 = unsafe { scratch.record.as_mut_ptr().add(offset).cast() };
-    for word in 0..WORDS {
-        // SAFETY: inside both.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-    }
+    unsafe { copy_words(scratch.record.as_mut_ptr().add(offset).cast(), from) };
 }
 
 /// A length with a bound that the verifier sees: `MASK` is one less than a power of two. Without the

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 
-use crate::emit::bounded;
+use crate::emit::{bounded, copy_words};
 use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch, VERDICT_PLACES, VERDICTS};
 use crate::read::{
     UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read,
@@ -133,7 +133,8 @@ fn known_rule<const N: usize>(scratch: &mut Scratch, path: u64, len: u32) -> u64
     let place = unsafe { &mut *place };
     if !is_same::<N>(&place.name, &scratch.address) {
         clear(&mut scratch.address, N, WORDS);
-        copy(&mut place.name, &scratch.address);
+        // SAFETY: both lie 8-byte aligned in map values.
+        unsafe { copy_words(&raw mut place.name, &raw const scratch.address) };
         place.rule = 0;
         place.used = 0;
         return UNKNOWN;
@@ -183,22 +184,13 @@ fn clear(address: &mut Address, from: usize, to: usize) {
     }
 }
 
-#[inline(always)]
-fn copy(to: &mut Address, from: &Address) {
-    let (to, from): (*mut u64, _) = ((&raw mut *to).cast(), words(from));
-    for word in 0..WORDS {
-        // SAFETY: inside both, which lie 8-byte aligned in map values.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-    }
-}
-
 /// Whether two addresses are the same whose names lie in the first so many words: their lengths say so.
 /// Without a branch in the loop: each would be a way that the verifier follows to the program's end.
 #[inline(always)]
 fn is_same<const N: usize>(one: &Address, other: &Address) -> bool {
     let mut difference = 0;
     for word in 0..N {
-        // SAFETY: as in `copy`.
+        // SAFETY: as in `clear`.
         difference |= unsafe {
             words(one).add(word).read_volatile() ^ words(other).add(word).read_volatile()
         };
@@ -211,7 +203,7 @@ fn is_same<const N: usize>(one: &Address, other: &Address) -> bool {
 fn place_of<const N: usize>(address: &Address) -> u32 {
     let mut sum = 0_u64;
     for word in 0..N {
-        // SAFETY: as in `copy`.
+        // SAFETY: as in `clear`.
         let next = unsafe { words(address).add(word).read_volatile() };
         sum = (sum ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }

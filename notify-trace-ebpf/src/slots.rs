@@ -151,26 +151,17 @@ pub fn copy(emitter: Emitter, call: &Call) -> Option<&'static mut Call> {
     let place = CURRENT.get_ptr_mut(emitter as u32)?;
     // SAFETY: a value of this CPU and program, which isn't entered twice; maps live as long as programs.
     let place = unsafe { &mut *place };
-    copy_words(place, call);
+    // SAFETY: both are values of maps, which are 8-byte aligned.
+    unsafe { emit::copy_words(place, call) };
     Some(place)
 }
 
 /// Keeps what was done with a copy.
 #[inline(always)]
 pub fn put_back(emitter: Emitter, sk: u64, call: &Call) -> Option<()> {
-    copy_words(find(emitter, sk)?.call, call);
+    // SAFETY: as above.
+    unsafe { emit::copy_words(find(emitter, sk)?.call, call) };
     Some(())
-}
-
-/// Word by word, because the compiler's own copy is a call that goes byte by byte.
-#[inline(always)]
-fn copy_words(to: &mut Call, from: &Call) {
-    const WORDS: usize = size_of::<Call>() / 8;
-    let (to, from): (*mut u64, *const u64) = ((&raw mut *to).cast(), (&raw const *from).cast());
-    for word in 0..WORDS {
-        // SAFETY: inside both, which are made of 8-byte words, 8-byte aligned in map values.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-    }
 }
 
 impl Found {

@@ -1,8 +1,9 @@
 //! How many records userspace takes each second: prepared bytes through decode, order, join, enrich,
 //! view and a sink, in the order in which the pipeline wires them.
 //!
-//! All have their turns in each round, so that whatever slows the machine slows all of them. `cargo bench -p notify-trace --bench records` prints a table;
-//! with `--json` it is the lines that `cargo xtask bench` reads. `--rounds N`, `--datagrams N`.
+//! All have their turns in each round, so that whatever slows the machine slows all of them.
+//! `cargo bench -p notify-trace --bench records` prints a table; with `--json` it is the lines
+//! that `cargo xtask bench` reads. `--rounds N`, `--datagrams N`.
 
 mod prepared;
 
