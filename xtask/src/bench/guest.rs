@@ -13,7 +13,7 @@ use crate::{
     agent, command,
     setup::{self, Ready},
     vm::{
-        image,
+        emulator, image,
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
         qemu::{self, End, Guest},
@@ -40,7 +40,9 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
     let initramfs = logs.join("bench.cpio");
     pack(&kernel, &binaries, &arguments.guest_options())?.write(&initramfs)?;
     let log = logs.join("bench.log");
+    let emulator = emulator::get(&ready.cache)?;
     let guest = Guest {
+        emulator: &emulator,
         kernel: &kernel.vmlinuz,
         initramfs: &initramfs,
         words: vec!["init=/run/notify-trace/bench".into()],
@@ -67,10 +69,14 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
 }
 
 fn measure(guest: &Guest, title: &str) -> Result<Vec<Line>> {
-    let mut lines = vec![Line::Fact {
-        fact: "accelerator".into(),
-        is: qemu::accelerator(),
-    }];
+    let fact = |fact: &str, is: String| Line::Fact {
+        fact: fact.into(),
+        is,
+    };
+    let mut lines = vec![
+        fact("accelerator", qemu::accelerator()),
+        fact("QEMU", guest.emulator.version.clone()),
+    ];
     let end = command::step(title, || {
         qemu::boot(guest, |text| {
             if !text.is_empty() {

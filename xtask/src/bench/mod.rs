@@ -164,9 +164,12 @@ fn heading(lines: &[Line], arguments: &Arguments) -> String {
     let mut text = String::new();
     if let Some(accelerator) = fact("accelerator") {
         let how = if accelerator.starts_with("tcg") {
-            "under emulation (QEMU TCG): ratios count, times don't"
+            format!(
+                "under emulation (TCG of QEMU {}): ratios count, times don't",
+                fact("QEMU").unwrap_or("unknown")
+            )
         } else {
-            accelerator
+            accelerator.to_owned()
         };
         text.push_str(&format!(
             "guest: kernel {}, {} vCPUs, {how}\nagent: plan {}; {} rounds of {} operations\n",
@@ -247,9 +250,15 @@ mod tests {
 
     #[test]
     fn emulated_figures_are_called_so() {
-        let emulated = heading(&[fact("accelerator", "tcg,thread=multi")], &arguments());
+        let emulated = heading(
+            &[
+                fact("accelerator", "tcg,thread=multi"),
+                fact("QEMU", "10.0.2"),
+            ],
+            &arguments(),
+        );
         assert!(
-            emulated.contains("under emulation (QEMU TCG)"),
+            emulated.contains("under emulation (TCG of QEMU 10.0.2)"),
             "{emulated}"
         );
         let real = heading(&[fact("accelerator", "kvm")], &arguments());

@@ -61,6 +61,11 @@ impl Archive {
         })
     }
 
+    /// This system's release: `bookworm`; `stable` where it doesn't say.
+    pub fn codename(&self) -> &str {
+        &self.codename
+    }
+
     /// The lines mmdebstrap needs to install `suite` with its security updates, if it has any.
     pub fn source_lines(&self, suite: Suite, security: Option<Suite>) -> Vec<String> {
         [Some(suite), security]

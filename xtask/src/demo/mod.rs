@@ -19,7 +19,7 @@ use crate::{
     agent, command, prebuilt,
     setup::{self, Need},
     vm::{
-        image,
+        emulator, image,
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
         qemu::{self, End, Guest},
@@ -94,7 +94,9 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         kernel.version,
         log.display()
     );
+    let emulator = emulator::get(&ready.cache)?;
     let guest = Guest {
+        emulator: &emulator,
         kernel: &kernel.vmlinuz,
         initramfs: &initramfs,
         words: words(arguments.seconds),

@@ -12,6 +12,7 @@ use super::{hand_out, power_loss, service, studies::Engines, systemd, systems, w
 use crate::{
     cache::Cache,
     vm::{
+        emulator::Emulator,
         image,
         initramfs::Initramfs,
         kernel::{Kernel, TRIXIE},
@@ -267,6 +268,7 @@ pub fn boot(name: &str) -> Result<Boot> {
 /// A boot with all that it needs.
 pub struct Try<'a> {
     boot: &'a Boot,
+    emulator: &'a Emulator,
     kernel: &'a Kernel,
     initramfs: PathBuf,
     disk: Option<PathBuf>,
@@ -293,6 +295,7 @@ impl<'a> Try<'a> {
     pub fn prepare(
         cache: &Cache,
         boot: &'a Boot,
+        emulator: &'a Emulator,
         kernel: &'a Kernel,
         binaries: &Path,
         log: &'a Path,
@@ -349,6 +352,7 @@ impl<'a> Try<'a> {
         };
         Ok(Self {
             boot,
+            emulator,
             kernel,
             initramfs,
             disk,
@@ -404,6 +408,7 @@ impl<'a> Try<'a> {
 
     fn guest(&self) -> Guest<'_> {
         Guest {
+            emulator: self.emulator,
             kernel: &self.kernel.vmlinuz,
             initramfs: &self.initramfs,
             words: words(self.boot, self.selection),

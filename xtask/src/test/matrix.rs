@@ -20,6 +20,7 @@ use crate::{
     cache::Cache,
     command,
     vm::{
+        emulator::{self, Emulator},
         kernel::{self, Kernel},
         verdict::Counts,
     },
@@ -72,11 +73,13 @@ pub fn run(cache: &Cache, binaries: &Path, selection: &Selection) -> Result<bool
     } else {
         selection.boots
     };
+    let emulator = emulator::get(cache)?;
     let kernels = kernels(cache, boots, selection.refresh);
     let all = All {
         cache,
         binaries,
         selection,
+        emulator: &emulator,
         kernels: &kernels,
         logs: &logs,
     };
@@ -131,6 +134,7 @@ struct All<'a> {
     cache: &'a Cache,
     binaries: &'a Path,
     selection: &'a Selection<'a>,
+    emulator: &'a Emulator,
     kernels: &'a BTreeMap<&'static str, Result<Kernel>>,
     logs: &'a Path,
 }
@@ -186,7 +190,15 @@ impl All<'_> {
 
     fn boot(&self, boot: &Boot, kernel: &Kernel, log: &Path) -> Result<Counts, Obstacle> {
         eprintln!("── {} ({}): {}", boot.name, kernel.version, log.display());
-        let prepared = Try::prepare(self.cache, boot, kernel, self.binaries, log, self.selection)?;
+        let prepared = Try::prepare(
+            self.cache,
+            boot,
+            self.emulator,
+            kernel,
+            self.binaries,
+            log,
+            self.selection,
+        )?;
         let mut counts = prepared.boot()?;
         if prepared.hands_out() {
             let result = self.studies(&prepared);

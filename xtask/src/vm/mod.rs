@@ -3,9 +3,11 @@
 //! ```text
 //! kernel ─┐
 //! initramfs ├─▶ qemu ──lines of the serial port──▶ verdict
-//! image  ─┘
+//! image  ─┘      ▲
+//!           emulator
 //! ```
 
+pub mod emulator;
 pub mod image;
 pub mod initramfs;
 pub mod kernel;

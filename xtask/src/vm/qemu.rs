@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::emulator::Emulator;
 use crate::command;
 
 /// How QEMU executes the guest: without KVM, for that works everywhere.
@@ -24,6 +25,8 @@ const WORDS: [&str; 4] = ["console=ttyS0", "panic=-1", "quiet", "loglevel=4"];
 /// A guest to be started.
 #[derive(Clone, Debug)]
 pub struct Guest<'a> {
+    /// What executes it.
+    pub emulator: &'a Emulator,
     /// The kernel image.
     pub kernel: &'a Path,
     /// The first file system.
@@ -62,14 +65,14 @@ pub fn accelerator() -> String {
 ///
 /// An error of `line` ends the guest.
 pub fn boot(guest: &Guest, mut line: impl FnMut(&str) -> Result<()>) -> Result<End> {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = Command::new(&guest.emulator.program);
     qemu.args(arguments(guest, &accelerator()));
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let typed = command::line(&qemu);
     let start = Instant::now();
-    let mut child = Running(qemu.spawn().context("could not start qemu-system-x86_64")?);
+    let mut child = Running(qemu.spawn().context("could not start QEMU")?);
     let stdout = child
         .0
         .stdout
@@ -124,6 +127,9 @@ fn arguments(guest: &Guest, accelerator: &str) -> Vec<String> {
         .chain(guest.words.iter().cloned());
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+    for folder in &guest.emulator.firmware {
+        add("-L", folder.display().to_string());
+    }
     add("-machine", "q35".into());
     add("-accel", accelerator.into());
     add("-cpu", "max".into());
@@ -184,8 +190,17 @@ fn skip_escape(characters: &mut std::str::Chars) {
 mod tests {
     use super::*;
 
-    fn guest() -> Guest<'static> {
+    fn system() -> Emulator {
+        Emulator {
+            program: "qemu".into(),
+            version: "10.0.2".into(),
+            firmware: Vec::new(),
+        }
+    }
+
+    fn guest(emulator: &Emulator) -> Guest<'_> {
         Guest {
+            emulator,
             kernel: Path::new("/k"),
             initramfs: Path::new("/i"),
             words: vec!["notify-trace.plan=full".into()],
@@ -200,13 +215,13 @@ mod tests {
 
     #[test]
     fn the_accelerator_is_always_named() {
-        let line = arguments(&guest(), "tcg").join(" ");
+        let line = arguments(&guest(&system()), "tcg").join(" ");
         assert!(line.contains("-accel tcg -cpu max"), "{line}");
     }
 
     #[test]
     fn a_guest_gets_its_own_words_after_the_common_ones() {
-        let arguments = arguments(&guest(), "tcg");
+        let arguments = arguments(&guest(&system()), "tcg");
         let words = arguments
             .iter()
             .find(|word| word.starts_with("console="))
@@ -218,10 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn firmware_is_looked_for_beside_a_fetched_emulator() {
+        let fetched = Emulator {
+            firmware: vec!["/q/share/qemu".into()],
+            ..system()
+        };
+        assert_eq!(
+            arguments(&guest(&fetched), "tcg")[..2],
+            ["-L", "/q/share/qemu"]
+        );
+    }
+
+    #[test]
     fn a_disk_is_never_written() {
+        let system = system();
         let disk = Guest {
             disk: Some(Path::new("/d")),
-            ..guest()
+            ..guest(&system)
         };
         assert!(
             arguments(&disk, "tcg")

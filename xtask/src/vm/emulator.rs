@@ -1,0 +1,150 @@
+//! The QEMU that executes guests: this system's, or a newer one in the cache where it is too old.
+//!
+//! Before 8.1, QEMU's code generator did not lock the page that it translates. Where the kernel puts a
+//! tracepoint's jump in place by way of a breakpoint (`smp_text_poke_batch_finish`,
+//! `arch/x86/kernel/alternative.c`) while another CPU translates that page, the CPU can keep the
+//! breakpoint for good: it runs into it when there is none any more, and the kernel dies of "Oops:
+//! int3". Two CPUs, of which one ends processes and one switches `sched_process_exit` on and off, see
+//! that within seconds with 7.2, and never with 10.0.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    cache::Cache,
+    command,
+    debian::{Archive, Suite},
+};
+
+const PROGRAM: &str = "qemu-system-x86_64";
+/// The first version that locks a page while it is translated.
+const SOUND: Version = Version { major: 8, minor: 1 };
+/// Releases whose own QEMU is older, and where a newer one for them is.
+const NEWER: [(&str, Suite); 1] = [("bookworm", "bookworm-backports")];
+/// What a guest of ours takes of it; the libraries are those of the system's own QEMU.
+const PACKAGES: [&str; 4] = [
+    "qemu-system-x86",
+    "qemu-system-common",
+    "qemu-system-data",
+    "seabios",
+];
+/// Where those packages keep what a virtual machine starts with.
+const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+
+/// A QEMU, and where its firmware is if not where it looks by itself.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    /// The program, to be found in `PATH` if it is a name alone.
+    pub program: PathBuf,
+    /// What it says of itself: `7.2.22`.
+    pub version: String,
+    /// Folders to look for firmware in.
+    pub firmware: Vec<PathBuf>,
+}
+
+impl Emulator {
+    /// One that starts here: whose libraries are missing won't do.
+    fn started_once(program: PathBuf, firmware: Vec<PathBuf>) -> Result<Self> {
+        let text = command::output(Command::new(&program).arg("--version"))
+            .with_context(|| format!("{} does not start here", program.display()))?;
+        let version = version(&text)
+            .ok_or_else(|| anyhow!("{} has no version: {text}", program.display()))?
+            .to_owned();
+        Ok(Self {
+            program,
+            version,
+            firmware,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    major: u32,
+    minor: u32,
+}
+
+/// The emulator for this run. A system that has an old one and nowhere to get a newer one from is
+/// told so, and goes on with what it has.
+pub fn get(cache: &Cache) -> Result<Emulator> {
+    let system = Emulator::started_once(PROGRAM.into(), Vec::new())?;
+    if numbers(&system.version).is_some_and(|version| version >= SOUND) {
+        return Ok(system);
+    }
+    newer(cache).or_else(|error| {
+        eprintln!(
+            "QEMU {} is older than {}.{}: a guest's kernel may die of \"Oops: int3\" while a program is \
+             attached, which is neither its fault nor notify-trace's ({error:#})",
+            system.version, SOUND.major, SOUND.minor
+        );
+        Ok(system)
+    })
+}
+
+/// The newer one in the cache, fetched if it isn't there.
+fn newer(cache: &Cache) -> Result<Emulator> {
+    let archive = Archive::of_this_system(cache)?;
+    let (_, suite) = NEWER
+        .into_iter()
+        .find(|(codename, _)| *codename == archive.codename())
+        .ok_or_else(|| anyhow!("there is no newer one for {}", archive.codename()))?;
+    let root = cache.path("qemu").join(suite);
+    cache.ensure(
+        || root.exists(),
+        || {
+            command::step(&format!("fetching QEMU from {suite}"), || {
+                fetch(cache, &archive, suite, &root)
+            })
+        },
+    )?;
+    let firmware = FIRMWARE.iter().map(|below| root.join(below)).collect();
+    Emulator::started_once(root.join("usr/bin").join(PROGRAM), firmware)
+}
+
+fn fetch(cache: &Cache, archive: &Archive, suite: Suite, to: &Path) -> Result<()> {
+    archive.update(suite)?;
+    let draft = cache.draft()?;
+    for package in PACKAGES {
+        let stanza = archive.package(suite, package)?;
+        archive.unpack(suite, &stanza, draft.path(), &draft.path().join("root"))?;
+    }
+    draft.publish("root", to)
+}
+
+/// Of `QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)` the `7.2.22`.
+fn version(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("version ")?;
+    rest.split_whitespace().next()
+}
+
+/// Of `7.2.22` the 7 and the 2.
+fn numbers(version: &str) -> Option<Version> {
+    let mut numbers = version.split('.');
+    let mut next = || numbers.next()?.parse().ok();
+    Some(Version {
+        major: next()?,
+        minor: next()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared_as_numbers() {
+        let of = |text: &str| {
+            let text = format!("QEMU emulator version {text}");
+            numbers(version(&text).unwrap()).unwrap()
+        };
+        assert!(of("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)") < SOUND);
+        assert!(of("8.1.0") >= SOUND);
+        assert!(of("8.0.50") < SOUND);
+        assert!(of("10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright") >= SOUND);
+        assert_eq!(version("QEMU"), None);
+    }
+}
