@@ -2,8 +2,8 @@
 //! exact check of the rest. Pure.
 //!
 //! The kernel side knows whole addresses, beginnings, ends and inode numbers. A rule that these
-//! can't express goes there as its longest literal end or beginning; [`Rules::class`] decides, for
-//! every record, by all rules: the receiver's own name first, the sender's spelling second.
+//! can't express goes there as its longest literal end or beginning; [`Rules::class_of_name`] decides by
+//! all rules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -207,27 +207,20 @@ impl Rules {
         entries
     }
 
-    /// The kind of socket that a datagram went to, `None` if no rule selects it after all: `rule`
-    /// is the number that the kernel side gave, which for inode numbers is all there is.
+    /// The kind of socket that an address is of, `None` if no rule selects it after all.
     #[must_use]
-    pub fn class(
-        &self,
-        rule: u32,
-        destination: Option<&[u8]>,
-        receiver: Option<&[u8]>,
-    ) -> Option<&Arc<str>> {
-        let by_address = |address: Option<&[u8]>| {
-            let address = address?;
-            self.rules.iter().find(|rule| rule.matches(address))
-        };
-        by_address(receiver)
-            .or_else(|| by_address(destination))
-            .or_else(|| {
-                let index = usize::try_from(rule).ok()?.checked_sub(1)?;
-                let rule = self.rules.get(index)?;
-                matches!(rule.pattern, Pattern::Inode(_)).then_some(rule)
-            })
-            .map(|rule| &rule.class)
+    pub fn class_of_name(&self, address: &[u8]) -> Option<&Arc<str>> {
+        let rule = self.rules.iter().find(|rule| rule.matches(address));
+        rule.map(|rule| &rule.class)
+    }
+
+    /// The kind of socket that a rule selects by inode number: the number of the rule, which the kernel
+    /// side gives, is all there is to know it by. `None` if it is a rule of names.
+    #[must_use]
+    pub fn class_of_inode(&self, rule: u32) -> Option<&Arc<str>> {
+        let index = usize::try_from(rule).ok()?.checked_sub(1)?;
+        let rule = self.rules.get(index)?;
+        matches!(rule.pattern, Pattern::Inode(_)).then_some(&rule.class)
     }
 
     /// Whether an address is selected.
@@ -322,9 +315,7 @@ mod tests {
     }
 
     fn class_of(address: &[u8]) -> Option<String> {
-        defaults()
-            .class(1, Some(address), None)
-            .map(ToString::to_string)
+        defaults().class_of_name(address).map(ToString::to_string)
     }
 
     #[test]
@@ -363,29 +354,22 @@ mod tests {
     }
 
     #[test]
-    fn the_receivers_name_wins_over_the_senders_spelling() {
-        let rules = defaults();
-        let class = rules.class(1, Some(b"/run/host/notify"), Some(b"/run/systemd/notify"));
-        assert_eq!(class.map(|it| &**it), Some("systemd"));
-    }
-
-    #[test]
     fn an_inode_rule_counts_only_by_its_number() {
         let mut rules = defaults();
         rules.add_inode(ENVIRONMENT, 77);
         let number = u32::try_from(rules.rules.len()).unwrap();
-        let class = rules.class(number, Some(b"/odd/name"), None);
+        let class = rules.class_of_inode(number);
         assert_eq!(class.map(|it| &**it), Some(ENVIRONMENT));
-        assert_eq!(rules.class(1, Some(b"/odd/name"), None), None);
+        assert_eq!(rules.class_of_inode(1), None);
         assert!(rules.entries().contains(&(Entry::Inode(77), number)));
     }
 
     #[test]
     fn internal_sockets_are_decimal_abstract_names() {
         let rules = Rules::new(&[], &[], true).unwrap();
-        let class = rules.class(1, Some(b"\x001234567"), None);
+        let class = rules.class_of_name(b"\x001234567");
         assert_eq!(class.map(|it| &**it), Some(INTERNAL));
-        assert_eq!(rules.class(1, Some(b"\x0012ab"), None), None);
+        assert_eq!(rules.class_of_name(b"\x0012ab"), None);
     }
 
     #[test]

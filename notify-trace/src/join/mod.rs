@@ -6,11 +6,12 @@
 //!
 //! This module owns the flow and the counting. `datagram` holds what is known of one datagram and
 //! the decisions that follow from it, `table` all open ones with their deadlines, `retry` the
-//! attempts that the kernel refused; `tell` says what is told under which number, `build` makes
+//! attempts that the kernel refused, `classes` what the rules say of addresses; `tell` says what is told under which number, `build` makes
 //! events of facts. All of it is pure: time is the time of the records, or what the caller of
 //! [`Join::expire`] says.
 
 mod build;
+mod classes;
 mod datagram;
 mod retry;
 mod rooms;
@@ -30,6 +31,7 @@ use crate::select::Rules;
 
 pub use rooms::Rooms;
 
+use classes::Classes;
 use datagram::{Datagram, Due, Fact};
 use retry::Refusals;
 use table::Table;
@@ -93,6 +95,7 @@ pub struct Join {
     config: JoinConfig,
     table: Table,
     names: Names,
+    classes: Classes,
     refusals: Refusals,
     /// Ids of datagrams that nothing more is wanted of.
     done: Recent<u64, ()>,
@@ -129,6 +132,7 @@ impl Join {
             config,
             table: Table::default(),
             names: Names::new(),
+            classes: Classes::new(),
             refusals: Refusals::new(),
             done: Recent::new(REMEMBERED),
             closed: Recent::new(REMEMBERED),

@@ -26,12 +26,10 @@ impl Join {
             Some(send.rule),
         ];
         let destination = Some(send.address.as_bytes()).filter(|address| !address.is_empty());
-        let class = rules
-            .into_iter()
-            .flatten()
-            .find_map(|rule| ctx.rules.class(rule, destination, address));
-        if let Some(class) = class {
-            datagram.class = Some(Arc::clone(class));
+        let class = self.classes.by_names(ctx.rules, destination, address);
+        let class = class.or_else(|| class_of_inode(ctx, rules));
+        if class.is_some() {
+            datagram.class = class;
         }
         datagram.class.is_some()
     }
@@ -154,12 +152,10 @@ impl Join {
         }
         let name = self.names.receiver(closed.inode);
         let address = name.map(|name| &*name.address);
-        let class = [Some(closed.rule), name.map(|name| name.rule)]
-            .into_iter()
-            .flatten()
-            .find_map(|rule| ctx.rules.class(rule, None, address));
-        if let Some(class) = class {
-            let event = self.build(ctx).receiver_closed(closed, Arc::clone(class));
+        let rules = [Some(closed.rule), name.map(|name| name.rule)];
+        let class = self.classes.by_names(ctx.rules, None, address);
+        if let Some(class) = class.or_else(|| class_of_inode(ctx, rules)) {
+            let event = self.build(ctx).receiver_closed(closed, class);
             out(Event::ReceiverClosed(Box::new(event)));
         }
     }
@@ -172,12 +168,23 @@ impl Join {
         out: &mut impl FnMut(Event),
     ) {
         let address = failed.address.as_bytes();
-        if let Some(class) = ctx.rules.class(failed.rule, Some(address), None) {
+        let class = self.classes.by_names(ctx.rules, Some(address), None);
+        if let Some(class) = class.or_else(|| class_of_inode(ctx, [Some(failed.rule)])) {
             self.counters.connect_failed += 1;
-            let event = self.build(ctx).connect_failed(failed, Arc::clone(class));
+            let event = self.build(ctx).connect_failed(failed, class);
             out(Event::ConnectFailed(Box::new(event)));
         }
     }
+}
+
+/// The class by the first rule of inode numbers among those that the kernel side told.
+fn class_of_inode(
+    ctx: &Context<'_>,
+    rules: impl IntoIterator<Item = Option<u32>>,
+) -> Option<Arc<str>> {
+    let mut told = rules.into_iter().flatten();
+    told.find_map(|rule| ctx.rules.class_of_inode(rule))
+        .cloned()
 }
 
 impl Counters {
