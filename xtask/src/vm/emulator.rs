@@ -34,21 +34,23 @@ const PACKAGES: [&str; 4] = [
 ];
 /// Where those packages keep what a virtual machine starts with.
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+/// Where they keep the parts that QEMU loads by itself, which must be of its own build.
+const MODULES: &str = "usr/lib/x86_64-linux-gnu/qemu";
 
-/// A QEMU, and where its firmware is if not where it looks by itself.
+/// A QEMU, and where its parts are if not where it looks by itself.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     /// The program, to be found in `PATH` if it is a name alone.
-    pub program: PathBuf,
+    program: PathBuf,
     /// What it says of itself: `7.2.22`.
     pub version: String,
-    /// Folders to look for firmware in.
-    pub firmware: Vec<PathBuf>,
+    /// The folder that its packages were unpacked to, where they are not installed.
+    root: Option<PathBuf>,
 }
 
 impl Emulator {
     /// One that starts here: whose libraries are missing won't do.
-    fn started_once(program: PathBuf, firmware: Vec<PathBuf>) -> Result<Self> {
+    fn started_once(program: PathBuf, root: Option<PathBuf>) -> Result<Self> {
         let text = command::output(Command::new(&program).arg("--version"))
             .with_context(|| format!("{} does not start here", program.display()))?;
         let version = version(&text)
@@ -57,8 +59,20 @@ impl Emulator {
         Ok(Self {
             program,
             version,
-            firmware,
+            root,
         })
+    }
+
+    /// A command that starts it, still without a machine.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(root) = &self.root {
+            command.env("QEMU_MODULE_DIR", root.join(MODULES));
+            for below in FIRMWARE {
+                command.arg("-L").arg(root.join(below));
+            }
+        }
+        command
     }
 }
 
@@ -71,7 +85,7 @@ struct Version {
 /// The emulator for this run. A system that has an old one and nowhere to get a newer one from is
 /// told so, and goes on with what it has.
 pub fn get(cache: &Cache) -> Result<Emulator> {
-    let system = Emulator::started_once(PROGRAM.into(), Vec::new())?;
+    let system = Emulator::started_once(PROGRAM.into(), None)?;
     if numbers(&system.version).is_some_and(|version| version >= SOUND) {
         return Ok(system);
     }
@@ -101,8 +115,7 @@ fn newer(cache: &Cache) -> Result<Emulator> {
             })
         },
     )?;
-    let firmware = FIRMWARE.iter().map(|below| root.join(below)).collect();
-    Emulator::started_once(root.join("usr/bin").join(PROGRAM), firmware)
+    Emulator::started_once(root.join("usr/bin").join(PROGRAM), Some(root))
 }
 
 fn fetch(cache: &Cache, archive: &Archive, suite: Suite, to: &Path) -> Result<()> {
@@ -132,8 +145,36 @@ fn numbers(version: &str) -> Option<Version> {
 }
 
 #[cfg(test)]
+impl Emulator {
+    /// One for tests of what is asked of it.
+    pub fn of_tests(root: Option<&str>) -> Self {
+        Self {
+            program: PROGRAM.into(),
+            version: "10.0.2".into(),
+            root: root.map(Into::into),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fetched_one_finds_its_parts() {
+        let command = Emulator::of_tests(Some("/q")).command();
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(
+            arguments,
+            ["-L", "/q/usr/share/qemu", "-L", "/q/usr/share/seabios"]
+        );
+        assert!(
+            command
+                .get_envs()
+                .any(|(name, _)| name == "QEMU_MODULE_DIR")
+        );
+        assert_eq!(Emulator::of_tests(None).command().get_args().count(), 0);
+    }
 
     #[test]
     fn versions_are_read_and_compared_as_numbers() {

@@ -4,7 +4,7 @@ use std::{
     env,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -65,7 +65,7 @@ pub fn accelerator() -> String {
 ///
 /// An error of `line` ends the guest.
 pub fn boot(guest: &Guest, mut line: impl FnMut(&str) -> Result<()>) -> Result<End> {
-    let mut qemu = Command::new(&guest.emulator.program);
+    let mut qemu = guest.emulator.command();
     qemu.args(arguments(guest, &accelerator()));
     qemu.stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -127,9 +127,6 @@ fn arguments(guest: &Guest, accelerator: &str) -> Vec<String> {
         .chain(guest.words.iter().cloned());
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-    for folder in &guest.emulator.firmware {
-        add("-L", folder.display().to_string());
-    }
     add("-machine", "q35".into());
     add("-accel", accelerator.into());
     add("-cpu", "max".into());
@@ -190,14 +187,6 @@ fn skip_escape(characters: &mut std::str::Chars) {
 mod tests {
     use super::*;
 
-    fn system() -> Emulator {
-        Emulator {
-            program: "qemu".into(),
-            version: "10.0.2".into(),
-            firmware: Vec::new(),
-        }
-    }
-
     fn guest(emulator: &Emulator) -> Guest<'_> {
         Guest {
             emulator,
@@ -215,13 +204,13 @@ mod tests {
 
     #[test]
     fn the_accelerator_is_always_named() {
-        let line = arguments(&guest(&system()), "tcg").join(" ");
+        let line = arguments(&guest(&Emulator::of_tests(None)), "tcg").join(" ");
         assert!(line.contains("-accel tcg -cpu max"), "{line}");
     }
 
     #[test]
     fn a_guest_gets_its_own_words_after_the_common_ones() {
-        let arguments = arguments(&guest(&system()), "tcg");
+        let arguments = arguments(&guest(&Emulator::of_tests(None)), "tcg");
         let words = arguments
             .iter()
             .find(|word| word.starts_with("console="))
@@ -233,20 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn firmware_is_looked_for_beside_a_fetched_emulator() {
-        let fetched = Emulator {
-            firmware: vec!["/q/share/qemu".into()],
-            ..system()
-        };
-        assert_eq!(
-            arguments(&guest(&fetched), "tcg")[..2],
-            ["-L", "/q/share/qemu"]
-        );
-    }
-
-    #[test]
     fn a_disk_is_never_written() {
-        let system = system();
+        let system = Emulator::of_tests(None);
         let disk = Guest {
             disk: Some(Path::new("/d")),
             ..guest(&system)
