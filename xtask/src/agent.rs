@@ -4,6 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -41,7 +42,7 @@ pub fn cargo(ready: &Ready) -> Result<Command> {
 /// A target is named even though it is this host's: otherwise procedural macros would be linked
 /// statically, too, and can't be.
 pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "build")?;
+    let mut cargo = release_cargo(ready, "build", &target_folder()?)?;
     cargo.arg("--release");
     for package in packages {
         cargo.args(["-p", package]);
@@ -49,6 +50,18 @@ pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
     command::inherit(&mut cargo)
         .with_context(|| format!("could not build {}", packages.join(", ")))?;
     Ok(target_folder()?.join(host_triple()?).join("release"))
+}
+
+/// How long the agent's own build takes with an empty target folder; what it depends on is downloaded.
+pub fn build_time(ready: &Ready) -> Result<Duration> {
+    let target = ready.cache.draft()?;
+    let mut cargo = release_cargo(ready, "build", target.path())?;
+    cargo.args(["--release", "-p", "notify-trace"]);
+    let begun = Instant::now();
+    command::step("building the agent from nothing", || {
+        command::output(&mut cargo)
+    })?;
+    Ok(begun.elapsed())
 }
 
 /// When the sources were changed last, in seconds since 1970: what packages are dated by. Sources without
@@ -64,7 +77,7 @@ pub fn source_date() -> Result<String> {
 
 /// Builds a bench target in the same way; returns the program.
 pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf> {
-    let mut cargo = release_cargo(ready, "bench")?;
+    let mut cargo = release_cargo(ready, "bench", &target_folder()?)?;
     cargo.args(["--no-run", "-p", package, "--bench", bench]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     cargo.stderr(Stdio::inherit());
@@ -75,7 +88,7 @@ pub fn build_bench(ready: &Ready, package: &str, bench: &str) -> Result<PathBuf>
 }
 
 /// A cargo command that makes what [`build_release`] promises.
-fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
+fn release_cargo(ready: &Ready, verb: &str, target: &Path) -> Result<Command> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     // By separators, for folders may have spaces.
     let mut all: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
@@ -84,7 +97,7 @@ fn release_cargo(ready: &Ready, verb: &str) -> Result<Command> {
     let mut cargo = cargo(ready)?;
     cargo
         .args([verb, "--target", &host_triple()?, "--target-dir"])
-        .arg(target_folder()?);
+        .arg(target);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", all.join("\x1f"));
     Ok(cargo)
 }

@@ -10,11 +10,12 @@
 //! `cargo xtask bench`. Progress goes to standard error.
 //!
 //! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--perf PATH] [--strace PATH] [--rounds N]
-//! [--operations N] [--idle-seconds N]`, as root.
+//! [--operations N] [--idle-seconds N] [--few yes]`, as root.
 
 mod line;
 mod peer;
 mod programs;
+mod rates;
 mod running;
 mod watch;
 mod workload;
@@ -33,6 +34,7 @@ use self::{
     line::{Fact, Measured},
     peer::{Peer, Programs, Share},
     programs::Counting,
+    rates::RATES,
     running::Running,
     workload::{FLOOD_MARK, Scene, Workload},
 };
@@ -47,6 +49,8 @@ struct Settings {
     operations: u32,
     /// How long a peer's idleness is watched, in the last round.
     idle_seconds: u32,
+    /// Only what is done for peers of another size: how a few figures grow with something else.
+    few: bool,
 }
 
 /// How long a peer that has just attached, or has just worked, is left alone.
@@ -70,7 +74,13 @@ pub fn run(options: &[&str]) -> Result<ExitCode> {
 
 fn measure(settings: &Settings, root: &Path) -> Result<()> {
     let scene = Scene::new(root)?;
-    let peers = peer::all(&settings.programs);
+    let mut peers = peer::all(&settings.programs);
+    if settings.few {
+        peers.retain(|peer| peer.share == Share::Whole);
+        for peer in &mut peers {
+            peer.share = Share::Few;
+        }
+    }
     ensure!(peers.len() > 1, "nothing to measure: give --agent PATH");
     if let Some(why) = scene.left_out() {
         say(&Fact::new("left out", why))?;
@@ -165,19 +175,26 @@ fn one_turn(
     if is_whole {
         tell_latency(&mut running, scene, &tell)?;
         tell_programs(&mut running, scene, settings.operations, &tell)?;
+        if round == settings.rounds {
+            hold_rates(&mut running, scene)?;
+        }
     }
     let end = running.stop()?;
     tell("detach and end", "ms", end.end_ms)?;
-    for (mark, percent) in end.not_shown_percent {
+    let mut not_shown = end.not_shown_percent;
+    // In the order of rates, behind what has none.
+    not_shown.sort_by_key(|(mark, _)| RATES.iter().position(|rate| rate.mark == *mark));
+    for (mark, percent) in not_shown {
         if peer.share == Share::Hundredth || !peer.shows_payloads {
             // It shows calls, several for each datagram.
             break;
         }
-        let what = match mark {
-            FLOOD_MARK => "flood, not shown",
-            _ => "captured datagrams not shown",
+        let what = match RATES.iter().find(|rate| rate.mark == mark) {
+            Some(rate) => rate.name(),
+            None if mark == FLOOD_MARK => "flood, not shown".to_owned(),
+            None => "captured datagrams not shown".to_owned(),
         };
-        tell(what, "percent", percent)?;
+        tell(&what, "percent", percent)?;
     }
     if let Some(claimed) = end.lost_by_itself {
         tell("losses it tells of", "records", claimed)?;
@@ -213,6 +230,21 @@ fn tell_programs(
         tell("verified of BPF programs", "instructions", instructions)?;
     }
     running.cpu_ns_when_done().map(drop)
+}
+
+/// Holds one rate after the other, as long as the sender reaches them.
+fn hold_rates(running: &mut Running, scene: &Scene) -> Result<()> {
+    for rate in RATES {
+        let held = rate.hold(scene).context("could not hold a rate")?;
+        running.cpu_ns_when_done()?;
+        if !held.is_reached {
+            eprintln!("bench: {}/s can't be sent here", rate.per_second);
+            // Those that were sent are in no row.
+            break;
+        }
+        running.sent_marked(rate.mark, held.sent);
+    }
+    Ok(())
 }
 
 /// How long after its send call has returned a datagram stands in the output, each sent alone.
@@ -263,6 +295,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
         rounds: 5,
         operations: 10_000,
         idle_seconds: 20,
+        few: false,
     };
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -282,6 +315,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
             "--rounds" => settings.rounds = number()?,
             "--operations" => settings.operations = number()?,
             "--idle-seconds" => settings.idle_seconds = number()?,
+            "--few" => settings.few = *value == "yes",
             other => bail!("what is {other}?"),
         }
     }

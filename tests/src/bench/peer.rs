@@ -112,6 +112,13 @@ pub fn all(programs: &Programs) -> Vec<Peer> {
         losses: losses_of_bpftrace,
         facts: |_| Vec::new(),
     });
+    let dumper = bpftrace.as_ref().map(|bpftrace| Peer {
+        name: "bpftrace, all",
+        command: words(&[&bpftrace.command[0], "-e", ALL_SOCKETS]),
+        version: Vec::new(),
+        share: Share::Few,
+        ..bpftrace.clone()
+    });
     let pid = std::process::id().to_string();
     let perf = programs.perf.as_deref().map(|path| Peer {
         name: "perf trace",
@@ -155,10 +162,18 @@ pub fn all(programs: &Programs) -> Vec<Peer> {
         losses: |_, _| None,
         facts: |_| Vec::new(),
     });
-    [Some(nobody), agent, bpftrace, perf, strace, with_rules]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        Some(nobody),
+        agent,
+        bpftrace,
+        dumper,
+        perf,
+        strace,
+        with_rules,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// What sends and receives, where system calls are looked at.
@@ -177,6 +192,18 @@ const ONE_PROBE: &str = r#"fentry:vmlinux:unix_dgram_sendmsg /args.msg->msg_name
         $length = args.msg->msg_iter.count;
         printf("%s %d %s\n", $path, pid, str(uptr($data), $length + 1));
     }
+}"#;
+
+/// What a dumper of unix sockets does that leaves the selection to whoever reads its output: the same of each
+/// datagram and each write to a stream, wherever it goes.
+const ALL_SOCKETS: &str = r#"fentry:vmlinux:unix_dgram_sendmsg, fentry:vmlinux:unix_stream_sendmsg {
+    $path = "";
+    if (args.msg->msg_name != 0) {
+        $path = str((uint8 *)args.msg->msg_name + 2, 64);
+    }
+    $data = args.msg->msg_iter.__ubuf_iovec.iov_base;
+    $length = args.msg->msg_iter.count;
+    printf("%s %d %s\n", $path, pid, str(uptr($data), $length + 1));
 }"#;
 
 impl Peer {
@@ -268,6 +295,7 @@ mod tests {
                 "nothing",
                 "agent",
                 "bpftrace",
+                "bpftrace, all",
                 "perf trace",
                 "strace",
                 "agent, 64 rules"

@@ -136,8 +136,13 @@ impl Running {
     /// So many more datagrams were sent, which it should show if it shows any of this workload.
     pub fn sent_more(&mut self, workload: Workload, datagrams: u32) {
         if let Some(mark) = workload.mark() {
-            *self.sent.entry(mark).or_default() += datagrams;
+            self.sent_marked(mark, datagrams);
         }
+    }
+
+    /// So many more datagrams were sent that have this in them.
+    pub fn sent_marked(&mut self, mark: &'static str, datagrams: u32) {
+        *self.sent.entry(mark).or_default() += datagrams;
     }
 
     /// Its process id.

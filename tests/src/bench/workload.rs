@@ -34,6 +34,8 @@ pub const NUDGE: &str = "bench nudge";
 
 /// What is sent: an assignment, whose name and value a peer may show apart.
 const MEASURED: &[u8] = b"STATUS=bench captured";
+/// What goes elsewhere, of the same length.
+const UNRELATED: &[u8] = b"STATUS=bench anything";
 const FLOODING: &[u8] = b"STATUS=bench flood";
 const NUDGING: &[u8] = b"STATUS=bench nudge";
 
@@ -221,8 +223,12 @@ impl Scene {
 
     /// Sends a datagram that isn't counted to the notify socket.
     pub fn nudge(&self) -> Result<()> {
-        self.datagram(&self.captured, NUDGING)
-            .context("could not nudge")
+        self.send_captured(NUDGING).context("could not nudge")
+    }
+
+    /// Sends one datagram to the notify socket, and reads it.
+    pub fn send_captured(&self, payload: &[u8]) -> io::Result<()> {
+        self.datagram(&self.captured, payload)
     }
 
     /// Does a workload about so often in batches, and one batch more to warm up.
@@ -283,7 +289,7 @@ impl Scene {
                 .map(|(sender, (path, receiver))| {
                     scope.spawn(move || {
                         for _ in 0..each.max(1) {
-                            sender.send_to(MEASURED, path)?;
+                            sender.send_to(UNRELATED, path)?;
                             receiver.recv(&mut [0; 64])?;
                         }
                         io::Result::Ok(())
@@ -301,10 +307,10 @@ impl Scene {
     fn once(&self, workload: Workload) -> io::Result<()> {
         match workload {
             Workload::Unrelated | Workload::UnrelatedFrom(_) => {
-                self.datagram(&self.unrelated, MEASURED)
+                self.datagram(&self.unrelated, UNRELATED)
             }
             Workload::UnrelatedConnected => {
-                self.connected.send(MEASURED)?;
+                self.connected.send(UNRELATED)?;
                 self.unrelated.1.recv(&mut [0; 64])?;
                 Ok(())
             }
@@ -313,7 +319,7 @@ impl Scene {
             Workload::Stream => through(&self.stream.0, &self.stream.1),
             Workload::Udp => {
                 let socket = made(&self.udp)?;
-                socket.send(MEASURED)?;
+                socket.send(UNRELATED)?;
                 socket.recv(&mut [0; 64])?;
                 Ok(())
             }
@@ -321,8 +327,8 @@ impl Scene {
                 let (from, to) = made(&self.tcp)?;
                 through(from, to)
             }
-            Workload::Netlink => made(&self.netlink)?.once(MEASURED),
-            Workload::Packet => made(&self.packet)?.once(MEASURED),
+            Workload::Netlink => made(&self.netlink)?.once(UNRELATED),
+            Workload::Packet => made(&self.packet)?.once(UNRELATED),
             Workload::Fork => process::wait(process::fork(|| 0)?).map(drop),
         }
     }
@@ -342,8 +348,8 @@ fn made<T>(place: &io::Result<T>) -> io::Result<&T> {
 
 /// Writes, and reads what was written.
 fn through(mut from: impl io::Write, mut to: impl io::Read) -> io::Result<()> {
-    from.write_all(MEASURED)?;
-    to.read_exact(&mut [0; MEASURED.len()])
+    from.write_all(UNRELATED)?;
+    to.read_exact(&mut [0; UNRELATED.len()])
 }
 
 /// Both ends of a connection to oneself.
@@ -381,6 +387,7 @@ mod tests {
         assert!(MEASURED.ends_with(MARK.as_bytes()));
         assert!(FLOODING.ends_with(FLOOD_MARK.as_bytes()));
         assert!(NUDGING.ends_with(NUDGE.as_bytes()));
+        assert_eq!(UNRELATED.len(), MEASURED.len());
     }
 
     #[test]

@@ -30,15 +30,37 @@ const LOG_LINES: usize = 40;
 const TRIES: usize = 3;
 const INIT: &str = include_str!("guest/bench");
 
+/// How much is measured in a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything there is.
+    Whole,
+    /// What shows how cost grows with the number of CPUs, in rows of its own.
+    Few,
+}
+
+/// Rows of a guest in which few are measured.
+const GROWING: [&str; 5] = [
+    "unrelated datagram",
+    "captured datagram",
+    "attach",
+    "CPU of the peer, per captured",
+    "memory after load",
+];
+
 /// Boots and measures; all lines of the guest.
-pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
+pub fn run(ready: &Ready, arguments: &Arguments, cpus: u32, part: Part) -> Result<Vec<Line>> {
     let binaries = agent::build_release(ready, &["notify-trace", "notify-trace-tests"])?;
     let kernel = kernel::get(&ready.cache, TRIXIE, false)?;
     let image = image::get(&ready.cache, &image::BENCH)?;
     let logs = agent::target_folder()?.join("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
     let initramfs = logs.join("bench.cpio");
-    pack(&kernel, &binaries, &arguments.guest_options())?.write(&initramfs)?;
+    let mut options = arguments.guest_options();
+    if part == Part::Few {
+        options.extend(["--few".to_owned(), "yes".to_owned()]);
+    }
+    pack(&kernel, &binaries, &options)?.write(&initramfs)?;
     let log = logs.join("bench.log");
     let emulator = emulator::get(&ready.cache)?;
     let guest = Guest {
@@ -46,7 +68,7 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
         kernel: &kernel.vmlinuz,
         initramfs: &initramfs,
         words: vec!["init=/run/notify-trace/bench".into()],
-        cpus: arguments.cpus,
+        cpus,
         memory: MEMORY,
         disk: Some(&image),
         kept_disk: None,
@@ -54,18 +76,36 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
         deadline: DEADLINE + DEADLINE_OF_ROUND * arguments.rounds,
     };
     let title = format!(
-        "measuring in a guest with kernel {}; its console goes to {}",
+        "measuring in a guest of {cpus} CPUs with kernel {}; its console goes to {}",
         kernel.version,
         log.display()
     );
-    for _ in 1..TRIES {
+    let mut tries = 1;
+    let lines = loop {
         let result = measure(&guest, &title);
-        if result.is_ok() || !is_kernel_trouble(&log) {
-            return result.with_context(|| last_words(&log));
+        if result.is_ok() || !is_kernel_trouble(&log) || tries == TRIES {
+            break result.with_context(|| last_words(&log))?;
         }
         eprintln!("the kernel died under the emulator: once more");
-    }
-    measure(&guest, &title).with_context(|| last_words(&log))
+        tries += 1;
+    };
+    Ok(match part {
+        Part::Whole => lines,
+        Part::Few => growing(lines, cpus),
+    })
+}
+
+/// Of all lines those that show how cost grows, under names of their own.
+fn growing(lines: Vec<Line>, cpus: u32) -> Vec<Line> {
+    let lines = lines.into_iter().filter_map(|line| match line {
+        Line::Measured(mut one) if GROWING.contains(&one.what.as_str()) => {
+            let plural = if cpus == 1 { "" } else { "s" };
+            one.what = format!("{}, {cpus} CPU{plural}", one.what);
+            Some(Line::Measured(one))
+        }
+        _ => None,
+    });
+    lines.collect()
 }
 
 fn measure(guest: &Guest, title: &str) -> Result<Vec<Line>> {
@@ -127,6 +167,27 @@ fn pack(kernel: &Kernel, binaries: &Path, options: &[String]) -> Result<Initramf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::line::Measured;
+
+    #[test]
+    fn few_rows_of_another_guest_are_kept_and_say_of_which() {
+        let measured = |what: &str| {
+            Line::Measured(Measured {
+                what: what.into(),
+                under: "agent".into(),
+                round: 1,
+                unit: "ms".into(),
+                value: 7.0,
+            })
+        };
+        let fact = Line::Fact {
+            fact: "plan".into(),
+            is: "full".into(),
+        };
+        let lines = vec![measured("attach"), fact, measured("detach and end")];
+        assert_eq!(growing(lines.clone(), 8), [measured("attach, 8 CPUs")]);
+        assert_eq!(growing(lines, 1), [measured("attach, 1 CPU")]);
+    }
 
     #[test]
     fn a_bench_is_whole_only_when_its_last_line_says_so() {

@@ -38,9 +38,10 @@ pub struct Arguments {
     /// Operations of each workload in each round
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     operations: u32,
-    /// CPUs of the guest
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    cpus: u32,
+    /// CPUs of the guest; behind the first number those of more guests, in which a few rows are measured
+    #[arg(long, value_name = "N,…", default_value = "2,1,8", value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Vec<u32>,
     /// How long the idleness of each peer is watched, once
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     idle_seconds: u32,
@@ -55,6 +56,9 @@ pub struct Arguments {
         default_missing_value = "100000,1000000,10000000",
         conflicts_with_all = ["skip_vm", "skip_native", "json"])]
     recordings: Option<Vec<u64>>,
+    /// Also build the agent from nothing, and measure that
+    #[arg(long, conflicts_with = "skip_native")]
+    build_time: bool,
     /// Write facts, rows and the values of all rounds to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -95,8 +99,24 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         Need::Image
     })?;
     let mut lines = Vec::new();
+    let mut trouble = None;
     if !arguments.skip_vm {
-        lines.extend(guest::run(&ready, arguments)?);
+        for (at, cpus) in arguments.cpus.iter().enumerate() {
+            let part = if at == 0 {
+                guest::Part::Whole
+            } else {
+                guest::Part::Few
+            };
+            match guest::run(&ready, arguments, *cpus, part) {
+                Ok(more) => lines.extend(more),
+                // What was measured so far is shown.
+                Err(error) if part == guest::Part::Few => {
+                    trouble = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
     if !arguments.skip_native {
         lines.extend(native::run(&ready, arguments)?);
@@ -116,8 +136,20 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     }
     tell_what_is_worse(&rows)?;
+    if let Some(error) = trouble {
+        return Err(error.context("a table without some guests is not written"));
+    }
     if arguments.write {
-        write(&page::AGENT, &figures)?;
+        write(
+            if is_emulated(&lines) {
+                &page::AGENT
+            } else {
+                &page::REAL
+            },
+            &figures,
+        )?;
+    }
+    if arguments.write && is_emulated(&lines) {
         let path = worse::file();
         fs::write(&path, worse::to_text(&rows))
             .with_context(|| format!("could not write {}", path.display()))?;
@@ -153,17 +185,25 @@ fn write(marks: &page::Marks, figures: &str) -> Result<()> {
     fs::write(&path, new).with_context(about)
 }
 
+/// What a fact of the run says.
+fn fact<'a>(lines: &'a [Line], name: &str) -> Option<&'a str> {
+    lines.iter().find_map(|line| match line {
+        Line::Fact { fact, is } if fact == name => Some(is.as_str()),
+        _ => None,
+    })
+}
+
+/// Whether guests were executed by an emulator.
+fn is_emulated(lines: &[Line]) -> bool {
+    fact(lines, "accelerator").is_none_or(|accelerator| accelerator.starts_with("tcg"))
+}
+
 /// What the figures were made on: nothing that changes from one run to the next on one machine.
 fn heading(lines: &[Line], arguments: &Arguments) -> String {
-    let fact = |name: &str| {
-        lines.iter().find_map(|line| match line {
-            Line::Fact { fact, is } if fact == name => Some(is.as_str()),
-            _ => None,
-        })
-    };
+    let fact = |name: &str| fact(lines, name);
     let mut text = String::new();
     if let Some(accelerator) = fact("accelerator") {
-        let how = if accelerator.starts_with("tcg") {
+        let how = if is_emulated(lines) {
             format!(
                 "under emulation (TCG of QEMU {}): ratios count, times don't",
                 fact("QEMU").unwrap_or("unknown")
@@ -223,7 +263,8 @@ mod tests {
 
     fn arguments() -> Arguments {
         Arguments {
-            cpus: 2,
+            cpus: vec![2],
+            build_time: false,
             recordings: None,
             rounds: 5,
             operations: 10,

@@ -16,6 +16,10 @@ use crate::{agent, command, setup::Ready};
 pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
     let binaries = agent::build_release(ready, &["notify-trace", "notify-trace-tests"])?;
     let mut lines = of_file(&binaries.join("notify-trace"), arguments.rounds)?;
+    if arguments.build_time {
+        let seconds = agent::build_time(ready)?.as_secs_f64();
+        lines.push(measured("build from nothing", 1, "s", seconds));
+    }
     let program = agent::build_bench(ready, "notify-trace", "records")?;
     let mut bench = Command::new(program);
     bench.args(["--json", "--rounds", &arguments.rounds.to_string()]);
@@ -28,17 +32,18 @@ pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+fn measured(what: &str, round: u32, unit: &str, value: f64) -> Line {
+    Line::Measured(Measured {
+        what: what.into(),
+        under: AGENT.into(),
+        round: round.into(),
+        unit: unit.into(),
+        value,
+    })
+}
+
 /// The size of the agent's file, and how long `--version` takes: what comes before anything is done.
 fn of_file(program: &Path, rounds: u32) -> Result<Vec<Line>> {
-    let measured = |what: &str, round: u32, unit: &str, value: f64| {
-        Line::Measured(Measured {
-            what: what.into(),
-            under: AGENT.into(),
-            round: round.into(),
-            unit: unit.into(),
-            value,
-        })
-    };
     let size = fs::metadata(program)
         .with_context(|| format!("could not look at {}", program.display()))?
         .len();

@@ -17,6 +17,12 @@ pub const AGENT: Marks = Marks {
     end: "<!-- end -->\n",
 };
 
+/// The same on real CPUs.
+pub const REAL: Marks = Marks {
+    begin: "<!-- begin: written by `cargo xtask bench --write` where guests are not emulated -->\n",
+    end: "<!-- end of real CPUs -->\n",
+};
+
 /// What recordings cost.
 pub const RECORDINGS: Marks = Marks {
     begin: "<!-- begin: written by `cargo xtask bench --recordings --write` -->\n",
@@ -61,6 +67,7 @@ mod tests {
     fn the_page_in_the_repository_has_the_marks() {
         let page = include_str!("../../../docs/performance.md");
         assert!(replace(page, &AGENT, "x").is_ok());
+        assert!(replace(page, &REAL, "x").is_ok());
         assert!(replace(page, &RECORDINGS, "x").is_ok());
     }
 }

@@ -17,11 +17,12 @@ const WORDS: [bool; 7] = [true, true, false, false, true, false, false];
 const GAP: &str = "  ";
 
 /// How a unit is shown: name of the lines' field, text, and what a value is divided by.
-const UNITS: [(&str, &str, f64); 10] = [
+const UNITS: [(&str, &str, f64); 11] = [
     ("ns_per_op", "µs/op", 1e3),
     ("ns_per_record", "ns/record", 1.0),
     ("records_per_s", "million records/s", 1e6),
     ("ms", "ms", 1.0),
+    ("s", "s", 1.0),
     ("rss_bytes", "MiB resident", 1_048_576.0),
     ("anonymous_bytes", "MiB anonymous", 1_048_576.0),
     ("file_bytes", "MiB", 1_048_576.0),

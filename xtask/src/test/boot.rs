@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{hand_out, power_loss, service, studies::Engines, systemd, systems, witness};
 use crate::{
@@ -23,9 +23,11 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const DEADLINE_OF_SYSTEMS: Duration = Duration::from_secs(1500);
-/// Boots under emulation with several threads die now and then before init runs, in the kernel's
-/// own clock code; so often such a boot is tried.
+/// Boots under emulation with several threads now and then die before init runs, in the kernel's own clock
+/// code, or lose a CPU's timer and stall; so often such a boot is tried.
 const TRIES: usize = 3;
+/// What a kernel says of a CPU that does not go on (`kernel/rcu/tree_stall.h`).
+const STALL: &str = "detected stalls on CPUs/tasks";
 /// Tells the guest which plan to test.
 const PLAN_WORD: &str = "notify-trace.plan=";
 
@@ -374,7 +376,7 @@ impl<'a> Try<'a> {
                 return result;
             }
             eprintln!(
-                "── {}: the kernel died before init ran; once more",
+                "── {}: the kernel died or stalled before init ran; once more",
                 self.boot.name
             );
         }
@@ -427,11 +429,16 @@ impl<'a> Try<'a> {
         fs::write(self.log, "").with_context(unwritable)?;
         let guest = self.guest();
         let mut lines: Vec<String> = Vec::new();
+        let mut has_spoken = false;
         let end = qemu::boot(&guest, |line| {
             if line.starts_with("test ") {
                 println!("{:<13}{line}", self.boot.name);
             }
             lines.push(line.to_owned());
+            has_spoken |= is_of_init(line);
+            if !has_spoken && line.contains(STALL) {
+                bail!("the kernel stalls before init runs");
+            }
             Ok(())
         });
         fs::write(self.log, lines.join("\n") + "\n").with_context(unwritable)?;
@@ -445,12 +452,16 @@ impl<'a> Try<'a> {
     }
 }
 
+/// Whether a test or init said this.
+fn is_of_init(line: &str) -> bool {
+    line.starts_with("test ") || line.starts_with("init: ")
+}
+
 /// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
 fn died_before_init(text: &str) -> bool {
-    let has_spoken = text
-        .lines()
-        .any(|line| line.starts_with("test ") || line.starts_with("init: "));
-    !has_spoken && matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)))
+    let is_in_trouble =
+        text.contains(STALL) || matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)));
+    !text.lines().any(is_of_init) && is_in_trouble
 }
 
 fn words(boot: &Boot, selection: &Selection) -> Vec<String> {
@@ -528,5 +539,8 @@ mod tests {
             "init: failure cannot mount\nKernel panic - not syncing: x\n"
         ));
         assert!(!died_before_init("booting\n"));
+        let stall = "[ 23.6] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n";
+        assert!(died_before_init(stall));
+        assert!(!died_before_init(&format!("test a ... ok\n{stall}")));
     }
 }
