@@ -25,6 +25,10 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-
 
 /// The name of the program in it.
 const PROGRAM: &str = "queue_lengths";
+/// What it walks.
+const TARGET: &str = "unix";
+/// The function that the kernel knows the target by (`DEFINE_BPF_ITER_FUNC` of `net/unix/af_unix.c`).
+const FUNCTION: &str = "bpf_iter_unix";
 /// The globals of it, as the list of fields names them.
 const GLOBALS: [&str; 5] = [
     "SOCK_SOCKET",
@@ -69,16 +73,20 @@ impl QueueLengths {
         if let Some((global, _)) = values.iter().find(|(_, offset)| *offset == ABSENT) {
             bail!("{global} is unknown on this kernel");
         }
-        let aya_btf = AyaBtf::parse(&bytes, aya::Endianness::default())
-            .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
+        // As in `load`: of all types the function is wanted alone, and the loader wants none.
+        let function = AyaBtf::parse(
+            &btf.functions_alone(&[FUNCTION]),
+            aya::Endianness::default(),
+        )
+        .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&aya_btf));
+        loader.btf(None);
         for (global, offset) in &values {
             loader.override_global(global, offset, true);
         }
         let mut ebpf = loader.load(OBJECT).context("cannot load the iterator")?;
         program(&mut ebpf)?
-            .load("unix", &aya_btf)
+            .load(TARGET, &function)
             .context("cannot load the iterator over unix sockets (Linux 5.15)")?;
         Ok(Self(ebpf))
     }
