@@ -30,6 +30,8 @@ const MOUNTS: [(&str, &str); 8] = [
 
 /// Runs as process 1; the guest is off afterwards.
 pub fn run() -> ! {
+    // What went wrong before this line is the kernel's affair, or the emulator's.
+    println!("init: begins");
     panic::set_hook(Box::new(|trouble| {
         println!("init: failure tests=1 failed=1 skipped=0");
         println!("    {trouble}");

@@ -1,7 +1,7 @@
 //! Cargo as the rest of xtask calls it: the workspace's root, its environment, and built binaries.
 
 use std::{
-    env,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -54,14 +54,23 @@ pub fn build_release(ready: &Ready, packages: &[&str]) -> Result<PathBuf> {
 
 /// How long the agent's own build takes with an empty target folder; what it depends on is downloaded.
 pub fn build_time(ready: &Ready) -> Result<Duration> {
-    let target = ready.cache.draft()?;
-    let mut cargo = release_cargo(ready, "build", target.path())?;
+    let target = target_folder()?.join("from-nothing");
+    let remove = || match fs::remove_dir_all(&target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("could not remove {}", target.display()))
+        }
+        _ => Ok(()),
+    };
+    remove()?;
+    let mut cargo = release_cargo(ready, "build", &target)?;
     cargo.args(["--release", "-p", "notify-trace"]);
     let begun = Instant::now();
     command::step("building the agent from nothing", || {
         command::output(&mut cargo)
     })?;
-    Ok(begun.elapsed())
+    let time = begun.elapsed();
+    remove()?;
+    Ok(time)
 }
 
 /// When the sources were changed last, in seconds since 1970: what packages are dated by. Sources without

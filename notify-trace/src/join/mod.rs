@@ -6,9 +6,9 @@
 //!
 //! This module owns the flow and the counting. `datagram` holds what is known of one datagram and
 //! the decisions that follow from it, `table` all open ones with their deadlines, `retry` the
-//! attempts that the kernel refused, `classes` what the rules say of addresses; `tell` says what is told under which number, `build` makes
-//! events of facts. All of it is pure: time is the time of the records, or what the caller of
-//! [`Join::expire`] says.
+//! attempts that the kernel refused, `classes` what the rules say of addresses; `tell` says what is
+//! told under which number, `build` makes events of facts. All of it is pure: time is the time of the
+//! records, or what the caller of [`Join::expire`] says.
 
 mod build;
 mod classes;

@@ -149,7 +149,14 @@ fn one_turn(
         Share::Whole | Share::Few => settings.operations,
     };
     for workload in Workload::ALL.into_iter().filter(is_wanted) {
-        let before_ns = running.as_ref().map(Running::cpu_ns).transpose()?;
+        let before_ns = match &running {
+            // It may still be at what was sent before.
+            Some(running) if workload.mark().is_some() && peer.share != Share::Hundredth => {
+                Some(running.cpu_ns_when_done()?)
+            }
+            Some(running) => Some(running.cpu_ns()?),
+            None => None,
+        };
         let spent = scene.run(workload, operations)?;
         tell(workload.name(), "ns_per_op", spent.ns_per_operation)?;
         if workload.mark().is_none() {
@@ -175,29 +182,25 @@ fn one_turn(
     if is_whole {
         tell_latency(&mut running, scene, &tell)?;
         tell_programs(&mut running, scene, settings.operations, &tell)?;
-        if round == settings.rounds {
-            hold_rates(&mut running, scene)?;
-        }
     }
     let end = running.stop()?;
     tell("detach and end", "ms", end.end_ms)?;
-    let mut not_shown = end.not_shown_percent;
-    // In the order of rates, behind what has none.
-    not_shown.sort_by_key(|(mark, _)| RATES.iter().position(|rate| rate.mark == *mark));
-    for (mark, percent) in not_shown {
+    for (mark, percent) in end.not_shown_percent {
         if peer.share == Share::Hundredth || !peer.shows_payloads {
             // It shows calls, several for each datagram.
             break;
         }
-        let what = match RATES.iter().find(|rate| rate.mark == mark) {
-            Some(rate) => rate.name(),
-            None if mark == FLOOD_MARK => "flood, not shown".to_owned(),
-            None => "captured datagrams not shown".to_owned(),
+        let what = match mark {
+            FLOOD_MARK => "flood, not shown",
+            _ => "captured datagrams not shown",
         };
-        tell(&what, "percent", percent)?;
+        tell(what, "percent", percent)?;
     }
     if let Some(claimed) = end.lost_by_itself {
         tell("losses it tells of", "records", claimed)?;
+    }
+    if is_whole && round == settings.rounds {
+        tell_rates(peer, scene, root, &tell)?;
     }
     Ok(())
 }
@@ -232,8 +235,17 @@ fn tell_programs(
     running.cpu_ns_when_done().map(drop)
 }
 
-/// Holds one rate after the other, as long as the sender reaches them.
-fn hold_rates(running: &mut Running, scene: &Scene) -> Result<()> {
+/// Starts the peer once more and holds one rate after the other, as long as the sender reaches them.
+fn tell_rates(
+    peer: &Peer,
+    scene: &Scene,
+    root: &Path,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let Some(mut running) = Running::start(peer, root)? else {
+        return Ok(());
+    };
+    std::thread::sleep(REST);
     for rate in RATES {
         let held = rate.hold(scene).context("could not hold a rate")?;
         running.cpu_ns_when_done()?;
@@ -243,6 +255,13 @@ fn hold_rates(running: &mut Running, scene: &Scene) -> Result<()> {
             break;
         }
         running.sent_marked(rate.mark, held.sent);
+    }
+    let end = running.stop()?;
+    for rate in RATES {
+        let of_it = end.not_shown_percent.iter();
+        for (_, percent) in of_it.filter(|(mark, _)| *mark == rate.mark) {
+            tell(&rate.name(), "percent", *percent)?;
+        }
     }
     Ok(())
 }
@@ -315,7 +334,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
             "--rounds" => settings.rounds = number()?,
             "--operations" => settings.operations = number()?,
             "--idle-seconds" => settings.idle_seconds = number()?,
-            "--few" => settings.few = *value == "yes",
+            "--few" if *value == "yes" => settings.few = true,
             other => bail!("what is {other}?"),
         }
     }

@@ -52,8 +52,8 @@ pub struct End {
 }
 
 impl Running {
-    /// Starts a peer and waits until it watches. Nothing is sent meanwhile: an emulator may stumble
-    /// over a function that runs on one CPU while the other one attaches something to it.
+    /// Starts a peer and waits until it watches. Nothing is sent meanwhile: a QEMU before 8.1 may
+    /// stumble over a function that runs on one CPU while the other one attaches something to it.
     pub fn start(peer: &Peer, root: &Path) -> Result<Option<Self>> {
         let Some((program, arguments)) = peer.command.split_first() else {
             return Ok(None);

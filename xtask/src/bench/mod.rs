@@ -20,14 +20,18 @@ mod worse;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use self::{fold::Row, line::Line};
 use crate::{
     agent,
     setup::{self, Need},
+    vm::emulator,
 };
+
+/// CPUs of the guests of the table that is kept.
+const CPUS: [u32; 3] = [2, 1, 8];
 
 /// Measures what the agent costs, against no agent and against other tools.
 #[derive(clap::Args)]
@@ -39,7 +43,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     operations: u32,
     /// CPUs of the guest; behind the first number those of more guests, in which a few rows are measured
-    #[arg(long, value_name = "N,…", default_value = "2,1,8", value_delimiter = ',',
+    #[arg(long, value_name = "N,…", default_values_t = CPUS, value_delimiter = ',',
         value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: Vec<u32>,
     /// How long the idleness of each peer is watched, once
@@ -54,9 +58,9 @@ pub struct Arguments {
     /// Measure recordings and studies instead, for recordings of so many events
     #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', num_args = 0..=1,
         default_missing_value = "100000,1000000,10000000",
-        conflicts_with_all = ["skip_vm", "skip_native", "json"])]
+        conflicts_with_all = ["skip_vm", "skip_native", "json", "cpus", "build_time"])]
     recordings: Option<Vec<u64>>,
-    /// Also build the agent from nothing, and measure that
+    /// Also build the agent from nothing, and measure that; `--write` does so in any case
     #[arg(long, conflicts_with = "skip_native")]
     build_time: bool,
     /// Write facts, rows and the values of all rounds to this file
@@ -93,6 +97,9 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(why) = refusal(arguments) {
+        bail!("{why}");
+    }
     let ready = setup::ensure(if arguments.skip_vm {
         Need::Build
     } else {
@@ -101,25 +108,27 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     let mut lines = Vec::new();
     let mut trouble = None;
     if !arguments.skip_vm {
+        let emulator = emulator::get(&ready.cache)?;
         for (at, cpus) in arguments.cpus.iter().enumerate() {
             let part = if at == 0 {
                 guest::Part::Whole
             } else {
                 guest::Part::Few
             };
-            match guest::run(&ready, arguments, *cpus, part) {
+            match guest::run(&ready, &emulator, arguments, *cpus, part) {
                 Ok(more) => lines.extend(more),
                 // What was measured so far is shown.
-                Err(error) if part == guest::Part::Few => {
-                    trouble = Some(error);
-                    break;
-                }
+                Err(error) if part == guest::Part::Few => trouble = Some(error),
                 Err(error) => return Err(error),
             }
         }
     }
     if !arguments.skip_native {
-        lines.extend(native::run(&ready, arguments)?);
+        match native::run(&ready, arguments) {
+            Ok(more) => lines.extend(more),
+            Err(error) if lines.is_empty() => return Err(error),
+            Err(error) => trouble = Some(error),
+        }
     }
     let measured: Vec<_> = lines
         .iter()
@@ -135,9 +144,12 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         let text = format!("{:#}\n", as_json(&lines, &rows));
         fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     }
-    tell_what_is_worse(&rows)?;
+    // What was landed last is an emulator's.
+    if is_emulated(&lines) {
+        tell_what_is_worse(&rows)?;
+    }
     if let Some(error) = trouble {
-        return Err(error.context("a table without some guests is not written"));
+        return Err(error.context("a table that lacks something is not written"));
     }
     if arguments.write {
         write(
@@ -155,6 +167,20 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
             .with_context(|| format!("could not write {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why the guests that are asked for make no table, if so.
+fn refusal(arguments: &Arguments) -> Option<&'static str> {
+    let mut cpus = arguments.cpus.clone();
+    cpus.sort_unstable();
+    cpus.dedup();
+    if cpus.len() != arguments.cpus.len() {
+        Some("--cpus has a number twice: rows would have the same name")
+    } else if arguments.write && arguments.cpus != CPUS {
+        Some("the table that is kept is one of guests with 2, 1 and 8 CPUs: leave --cpus away")
+    } else {
+        None
+    }
 }
 
 /// Holds the rows against those that were landed last.
@@ -281,6 +307,19 @@ mod tests {
             fact: fact.into(),
             is: is.into(),
         }
+    }
+
+    #[test]
+    fn numbers_of_cpus_are_different_and_those_of_the_page_for_the_page() {
+        let of = |cpus: &[u32], write| Arguments {
+            cpus: cpus.to_vec(),
+            write,
+            ..arguments()
+        };
+        assert_eq!(refusal(&of(&[2, 1, 8], true)), None);
+        assert_eq!(refusal(&of(&[8], false)), None);
+        assert!(refusal(&of(&[8], true)).is_some());
+        assert!(refusal(&of(&[2, 8, 8], false)).is_some());
     }
 
     #[test]

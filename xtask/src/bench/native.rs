@@ -16,7 +16,7 @@ use crate::{agent, command, setup::Ready};
 pub fn run(ready: &Ready, arguments: &Arguments) -> Result<Vec<Line>> {
     let binaries = agent::build_release(ready, &["notify-trace", "notify-trace-tests"])?;
     let mut lines = of_file(&binaries.join("notify-trace"), arguments.rounds)?;
-    if arguments.build_time {
+    if arguments.build_time || arguments.write {
         let seconds = agent::build_time(ready)?.as_secs_f64();
         lines.push(measured("build from nothing", 1, "s", seconds));
     }

@@ -105,7 +105,9 @@ pub fn worse(old: &[Row], new: &[Row]) -> Vec<String> {
         };
         if now.under == AGENT {
             compare("agent / nothing", then.to_nothing, now.to_nothing);
-            if COMPARABLE.contains(&now.unit.as_str()) {
+            // A share of one round has no spread.
+            let is_single = now.unit == "percent" && now.rounds == 1;
+            if COMPARABLE.contains(&now.unit.as_str()) && !is_single {
                 compare(&now.unit, Some(then.spread), Some(now.spread));
             }
         } else {
@@ -187,6 +189,9 @@ mod tests {
         ];
         assert_eq!(worse(&old, &new).len(), 2);
         assert_eq!(worse(&new, &old), [""; 0]);
+        let mut single = row(AGENT, "percent", 3.0, None);
+        single.rounds = 1;
+        assert_eq!(worse(&old, &[single]), [""; 0]);
     }
 
     #[test]

@@ -61,6 +61,11 @@ pub fn accelerator() -> String {
     env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| ACCELERATOR.to_owned())
 }
 
+/// Whether guests are executed by an emulator.
+pub fn is_emulating() -> bool {
+    accelerator().starts_with("tcg")
+}
+
 /// Boots a guest and waits for its end; `line` gets what it says, cleaned of terminal control.
 ///
 /// An error of `line` ends the guest.
@@ -176,10 +181,19 @@ fn clean(bytes: &[u8]) -> String {
     clean
 }
 
-/// After ESC: `[` up to a letter, or one character.
+/// After ESC: `[` up to a letter, `]` up to BEL or ESC and a backslash, or one character.
 fn skip_escape(characters: &mut std::str::Chars) {
-    if characters.next() == Some('[') {
-        characters.find(|character| ('@'..='~').contains(character));
+    match characters.next() {
+        Some('[') => {
+            characters.find(|character| ('@'..='~').contains(character));
+        }
+        Some(']') => {
+            let end = characters.find(|character| ['\x07', '\x1b'].contains(character));
+            if end == Some('\x1b') {
+                characters.next();
+            }
+        }
+        _ => {}
     }
 }
 
@@ -239,6 +253,10 @@ mod tests {
     fn lines_lose_the_firmwares_terminal_control() {
         assert_eq!(
             clean(b"\x1bc\x1b[?7l\x1b[2J\x1b[0mtest a ... ok\r"),
+            "test a ... ok"
+        );
+        assert_eq!(
+            clean(b"\x1b]104\x07test a\x1b]2;b\x1b\\ ... ok"),
             "test a ... ok"
         );
         assert_eq!(clean(b"a\tb\xff"), "a\tb\u{fffd}");

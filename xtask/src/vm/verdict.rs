@@ -51,6 +51,19 @@ pub fn trouble(line: &str) -> Option<&str> {
     Some(&line[at..])
 }
 
+/// What a kernel says of a CPU that does not go on (`kernel/rcu/tree_stall.h` and `tree_exp.h`).
+const STALLS: [&str; 3] = [
+    "detected stalls on CPUs/tasks",
+    "detected expedited stalls on CPUs/tasks",
+    "self-detected stall on CPU",
+];
+
+/// Whether a kernel says that a CPU does not go on. A busy host makes one say so of a guest that runs, so
+/// it is no trouble by itself.
+pub fn tells_of_stall(line: &str) -> bool {
+    STALLS.iter().any(|words| line.contains(words))
+}
+
 /// Reads the verdict line: `init: success tests=N skipped=M` or
 /// `init: failure tests=N failed=F skipped=M`. `tests` counts all, the skipped ones included.
 pub fn verdict<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Counts, NoVerdict> {
@@ -155,6 +168,19 @@ mod tests {
             of(text),
             Err(NoVerdict::Panic("Kernel panic - not syncing: why".into()))
         );
+    }
+
+    #[test]
+    fn stalls_are_told_in_three_ways() {
+        for line in [
+            "[ 23.6] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "[ 23.6] rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 7-... }",
+            "[ 23.6] rcu: INFO: rcu_preempt self-detected stall on CPU",
+        ] {
+            assert!(tells_of_stall(line), "{line}");
+            assert_eq!(trouble(line), None);
+        }
+        assert!(!tells_of_stall("test a ... ok"));
     }
 
     #[test]

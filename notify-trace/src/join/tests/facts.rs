@@ -185,3 +185,35 @@ fn whether_the_sender_is_still_there_may_be_unknown() {
         assert_eq!(sent.delivery.credentials, None);
     }
 }
+
+#[test]
+fn names_decide_before_rules_of_inodes_and_of_these_what_is_known_last() {
+    let mut scene = Scene::nameless(FULL);
+    scene.rules.add_inode("first", 70);
+    scene.rules.add_inode("second", 71);
+    let last = u32::try_from(scene.rules.describe().count()).unwrap();
+    let odd = |id: u64, rule: u32| Send {
+        address: address(b"/odd"),
+        rule,
+        ..send(id, 100 * MS)
+    };
+    let read = |id: u64, rule: u32| Dequeue {
+        rule,
+        ..dequeue(id, 102 * MS)
+    };
+    // A rule of names selects nothing by its number.
+    scene.push(odd(1, 1));
+    scene.push(outcome(1, 101 * MS, 7));
+    scene.push(read(1, last - 1));
+    assert_eq!(&*scene.take_send().class, "first");
+
+    scene.push(odd(2, last - 1));
+    scene.push(outcome(2, 101 * MS, 7));
+    scene.push(read(2, last));
+    assert_eq!(&*scene.take_send().class, "second");
+
+    scene.push(send(3, 100 * MS));
+    scene.push(outcome(3, 101 * MS, 7));
+    scene.push(read(3, last));
+    assert_eq!(&*scene.take_send().class, "systemd");
+}

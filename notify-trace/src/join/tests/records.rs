@@ -196,7 +196,7 @@ impl From<Send> for Record {
 pub(super) struct Scene {
     pub(super) join: Join,
     pub(super) events: Vec<Event>,
-    rules: Rules,
+    pub(super) rules: Rules,
 }
 
 impl Scene {
