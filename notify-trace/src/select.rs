@@ -210,8 +210,7 @@ impl Rules {
     /// The kind of socket that an address is of, `None` if no rule selects it after all.
     #[must_use]
     pub fn class_of_name(&self, address: &[u8]) -> Option<&Arc<str>> {
-        let rule = self.rules.iter().find(|rule| rule.matches(address));
-        rule.map(|rule| &rule.class)
+        self.by_name(address).map(|rule| &rule.class)
     }
 
     /// The kind of socket that a rule selects by inode number: the number of the rule, which the kernel
@@ -226,16 +225,18 @@ impl Rules {
     /// Whether an address is selected.
     #[must_use]
     pub fn selects(&self, address: &[u8]) -> bool {
-        self.rules.iter().any(|rule| rule.matches(address))
+        self.by_name(address).is_some()
     }
 
     /// The rule that selects an address, as the output shows it.
     #[must_use]
     pub fn rule_of(&self, address: &[u8]) -> Option<SocketRule> {
-        self.rules
-            .iter()
-            .find(|rule| rule.matches(address))
-            .map(Rule::describe)
+        self.by_name(address).map(Rule::describe)
+    }
+
+    /// The first rule that an address matches.
+    fn by_name(&self, address: &[u8]) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.matches(address))
     }
 
     /// The rules as the session event shows them.

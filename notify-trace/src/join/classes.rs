@@ -20,9 +20,23 @@ impl Classes {
         Self(Recent::new(KEPT))
     }
 
-    /// The class of a datagram by the name of its receiver first, by how the sender spells it second;
-    /// `None` if no rule selects either.
-    pub(super) fn by_names(
+    /// The class by names, else by the first rule of inode numbers among those that the kernel side told;
+    /// `None` if no rule selects it.
+    pub(super) fn of(
+        &mut self,
+        rules: &Rules,
+        destination: Option<&[u8]>,
+        receiver: Option<&[u8]>,
+        told: impl IntoIterator<Item = Option<u32>>,
+    ) -> Option<Arc<str>> {
+        self.by_names(rules, destination, receiver).or_else(|| {
+            let mut told = told.into_iter().flatten();
+            told.find_map(|rule| rules.class_of_inode(rule)).cloned()
+        })
+    }
+
+    /// The class by the name of the receiver first, by how the sender spells it second.
+    fn by_names(
         &mut self,
         rules: &Rules,
         destination: Option<&[u8]>,

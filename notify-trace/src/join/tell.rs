@@ -1,7 +1,5 @@
 //! What the join says: which datagrams, under which number, and in which events.
 
-use std::sync::Arc;
-
 use notify_trace_common::record::{ConnectFailed, ReceiverClosed};
 
 use super::build::Build;
@@ -26,8 +24,7 @@ impl Join {
             Some(send.rule),
         ];
         let destination = Some(send.address.as_bytes()).filter(|address| !address.is_empty());
-        let class = self.classes.by_names(ctx.rules, destination, address);
-        let class = class.or_else(|| class_of_inode(ctx, rules));
+        let class = self.classes.of(ctx.rules, destination, address, rules);
         if class.is_some() {
             datagram.class = class;
         }
@@ -153,8 +150,7 @@ impl Join {
         let name = self.names.receiver(closed.inode);
         let address = name.map(|name| &*name.address);
         let rules = [Some(closed.rule), name.map(|name| name.rule)];
-        let class = self.classes.by_names(ctx.rules, None, address);
-        if let Some(class) = class.or_else(|| class_of_inode(ctx, rules)) {
+        if let Some(class) = self.classes.of(ctx.rules, None, address, rules) {
             let event = self.build(ctx).receiver_closed(closed, class);
             out(Event::ReceiverClosed(Box::new(event)));
         }
@@ -168,23 +164,13 @@ impl Join {
         out: &mut impl FnMut(Event),
     ) {
         let address = failed.address.as_bytes();
-        let class = self.classes.by_names(ctx.rules, Some(address), None);
-        if let Some(class) = class.or_else(|| class_of_inode(ctx, [Some(failed.rule)])) {
+        let rules = [Some(failed.rule)];
+        if let Some(class) = self.classes.of(ctx.rules, Some(address), None, rules) {
             self.counters.connect_failed += 1;
             let event = self.build(ctx).connect_failed(failed, class);
             out(Event::ConnectFailed(Box::new(event)));
         }
     }
-}
-
-/// The class by the first rule of inode numbers among those that the kernel side told.
-fn class_of_inode(
-    ctx: &Context<'_>,
-    rules: impl IntoIterator<Item = Option<u32>>,
-) -> Option<Arc<str>> {
-    let mut told = rules.into_iter().flatten();
-    told.find_map(|rule| ctx.rules.class_of_inode(rule))
-        .cloned()
 }
 
 impl Counters {

@@ -158,18 +158,22 @@ fn kernel_types(options: &LoadOptions) -> Result<KernelTypes, AttachError> {
         return Err(AttachError::Unsupported { reasons: fatal });
     }
     let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
-    let functions = btf.functions_alone(&Vec::from_iter(targets));
-    let functions = AyaBtf::parse(&functions, aya::Endianness::default()).map_err(|error| {
-        AttachError::NoBtf {
+    let functions =
+        functions_alone(&btf, &Vec::from_iter(targets)).map_err(|error| AttachError::NoBtf {
             path,
-            source: anyhow::Error::new(error),
-        }
-    })?;
+            source: error,
+        })?;
     Ok(KernelTypes {
         offsets,
         functions,
         warnings,
     })
+}
+
+/// Of all types those functions that are attached to, as aya looks them up.
+pub(super) fn functions_alone(btf: &Btf, names: &[&str]) -> anyhow::Result<AyaBtf> {
+    let functions = btf.functions_alone(names);
+    Ok(AyaBtf::parse(&functions, aya::Endianness::default())?)
 }
 
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).

@@ -10,14 +10,14 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, bail};
 use aya::programs::Iter;
 use aya::programs::iter::IterLink;
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use notify_trace_common::fields::ABSENT;
 use notify_trace_common::queues::QueueLength;
 use zerocopy::FromBytes as _;
 
 use crate::probe::btf::Btf;
 use crate::probe::error::missing_capabilities;
-use crate::probe::load::KERNEL_BTF;
+use crate::probe::load::{KERNEL_BTF, functions_alone};
 use crate::probe::offsets;
 
 /// The iterator's own object, built by `build.rs`.
@@ -73,12 +73,8 @@ impl QueueLengths {
         if let Some((global, _)) = values.iter().find(|(_, offset)| *offset == ABSENT) {
             bail!("{global} is unknown on this kernel");
         }
-        // As in `load`: of all types the function is wanted alone, and the loader wants none.
-        let function = AyaBtf::parse(
-            &btf.functions_alone(&[FUNCTION]),
-            aya::Endianness::default(),
-        )
-        .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
+        let function = functions_alone(&btf, &[FUNCTION])
+            .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
         let mut loader = EbpfLoader::new();
         loader.btf(None);
         for (global, offset) in &values {

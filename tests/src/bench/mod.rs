@@ -150,24 +150,19 @@ fn one_turn(
     };
     for workload in Workload::ALL.into_iter().filter(is_wanted) {
         let before_ns = match &running {
-            // It may still be at what was sent before.
+            // It may still be at what was sent before. To look at a slow one is work for it.
             Some(running) if workload.mark().is_some() && peer.share != Share::Hundredth => {
                 Some(running.cpu_ns_when_done()?)
             }
-            Some(running) => Some(running.cpu_ns()?),
-            None => None,
+            _ => None,
         };
         let spent = scene.run(workload, operations)?;
         tell(workload.name(), "ns_per_op", spent.ns_per_operation)?;
-        if workload.mark().is_none() {
+        let Some(running) = &mut running else {
             continue;
-        }
-        if let (Some(running), Some(before_ns)) = (&mut running, before_ns) {
-            running.sent_more(workload, spent.operations);
-            if peer.share == Share::Hundredth {
-                // Looking at it is work for it.
-                continue;
-            }
+        };
+        running.sent_more(workload, spent.operations);
+        if let Some(before_ns) = before_ns {
             let cpu_ns = running.cpu_ns_when_done()? - before_ns;
             if workload == Workload::Captured {
                 let sent = f64::from(spent.operations);
@@ -190,7 +185,7 @@ fn one_turn(
             // It shows calls, several for each datagram.
             break;
         }
-        let what = match mark {
+        let what = match mark.as_str() {
             FLOOD_MARK => "flood, not shown",
             _ => "captured datagrams not shown",
         };
@@ -250,16 +245,16 @@ fn tell_rates(
         let held = rate.hold(scene).context("could not hold a rate")?;
         running.cpu_ns_when_done()?;
         if !held.is_reached {
-            eprintln!("bench: {}/s can't be sent here", rate.per_second);
+            eprintln!("bench: {}/s can't be sent here", rate.0);
             // Those that were sent are in no row.
             break;
         }
-        running.sent_marked(rate.mark, held.sent);
+        running.sent_marked(rate.mark(), held.sent);
     }
     let end = running.stop()?;
     for rate in RATES {
         let of_it = end.not_shown_percent.iter();
-        for (_, percent) in of_it.filter(|(mark, _)| *mark == rate.mark) {
+        for (_, percent) in of_it.filter(|(mark, _)| *mark == rate.mark()) {
             tell(&rate.name(), "percent", *percent)?;
         }
     }

@@ -6,41 +6,18 @@ use std::time::Duration;
 use super::workload::Scene;
 use crate::raw::process::monotonic_ns;
 
-/// A rate, and what stands in its datagrams.
+/// So many datagrams a second.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    /// Datagrams a second.
-    pub per_second: u32,
-    /// What a line about one of them has in it; no part of another's.
-    pub mark: &'static str,
-}
+pub struct Rate(pub u32);
 
 /// All, from slow to fast.
 pub const RATES: [Rate; 6] = [
-    Rate {
-        per_second: 1_000,
-        mark: "bench rate 1000",
-    },
-    Rate {
-        per_second: 2_000,
-        mark: "bench rate 2000",
-    },
-    Rate {
-        per_second: 4_000,
-        mark: "bench rate 4000",
-    },
-    Rate {
-        per_second: 8_000,
-        mark: "bench rate 8000",
-    },
-    Rate {
-        per_second: 16_000,
-        mark: "bench rate 16000",
-    },
-    Rate {
-        per_second: 32_000,
-        mark: "bench rate 32000",
-    },
+    Rate(1_000),
+    Rate(2_000),
+    Rate(4_000),
+    Rate(8_000),
+    Rate(16_000),
+    Rate(32_000),
 ];
 
 /// How long a rate is held.
@@ -62,12 +39,17 @@ pub struct Held {
 impl Rate {
     /// The rate as a row's name has it.
     pub fn name(self) -> String {
-        format!("not shown at {}/s", self.per_second)
+        format!("not shown at {}/s", self.0)
+    }
+
+    /// What a line about one of its datagrams has in it; no part of another rate's.
+    pub fn mark(self) -> String {
+        format!("bench rate {}", self.0)
     }
 
     /// Sends as many datagrams as are due, each read at once, for a while.
     pub fn hold(self, scene: &Scene) -> std::io::Result<Held> {
-        let payload = format!("STATUS={}", self.mark);
+        let payload = format!("STATUS={}", self.mark());
         let start_ns = monotonic_ns();
         let mut sent = 0;
         loop {
@@ -90,7 +72,7 @@ impl Rate {
 
     /// How many have to be sent by then.
     fn due(self, elapsed_ns: u64) -> u32 {
-        let due = u64::from(self.per_second) * elapsed_ns / 1_000_000_000;
+        let due = u64::from(self.0) * elapsed_ns / 1_000_000_000;
         u32::try_from(due).unwrap_or(u32::MAX)
     }
 }
@@ -103,8 +85,8 @@ mod tests {
     fn no_mark_is_a_part_of_another() {
         for (at, rate) in RATES.iter().enumerate() {
             let mut others = RATES.iter().enumerate().filter(|(other, _)| *other != at);
-            assert!(others.all(|(_, other)| !other.mark.contains(rate.mark)));
-            assert!(rate.mark.ends_with(&rate.per_second.to_string()));
+            assert!(others.all(|(_, other)| !other.mark().contains(&rate.mark())));
+            assert!(rate.mark().ends_with(&rate.0.to_string()));
         }
     }
 

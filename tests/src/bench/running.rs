@@ -37,7 +37,7 @@ pub struct Running {
     /// From its start until it was seen to be ready.
     pub attach_ms: f64,
     /// Measured datagrams that it should have shown, by what its lines about them have in them.
-    sent: BTreeMap<&'static str, u32>,
+    sent: BTreeMap<String, u32>,
 }
 
 /// What a tool's output says when it has ended.
@@ -46,7 +46,7 @@ pub struct End {
     /// From the signal until it had ended.
     pub end_ms: f64,
     /// Of the measured datagrams: those that no line speaks of, by their marks.
-    pub not_shown_percent: Vec<(&'static str, f64)>,
+    pub not_shown_percent: Vec<(String, f64)>,
     /// Losses that it tells of itself.
     pub lost_by_itself: Option<f64>,
 }
@@ -136,23 +136,18 @@ impl Running {
     /// So many more datagrams were sent, which it should show if it shows any of this workload.
     pub fn sent_more(&mut self, workload: Workload, datagrams: u32) {
         if let Some(mark) = workload.mark() {
-            self.sent_marked(mark, datagrams);
+            self.sent_marked(mark.to_owned(), datagrams);
         }
     }
 
     /// So many more datagrams were sent that have this in them.
-    pub fn sent_marked(&mut self, mark: &'static str, datagrams: u32) {
+    pub fn sent_marked(&mut self, mark: String, datagrams: u32) {
         *self.sent.entry(mark).or_default() += datagrams;
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Its CPU time so far.
-    pub fn cpu_ns(&self) -> Result<f64> {
-        watch::cpu_ns(self.pid())
     }
 
     /// Its CPU time once it has worked off what has come.
@@ -200,9 +195,12 @@ impl Running {
         );
         let said = self.said()?;
         let not_shown = self.sent.iter().map(|(mark, sent)| {
-            let shown = said.lines().filter(|line| line.contains(mark)).count();
+            let shown = said
+                .lines()
+                .filter(|line| line.contains(mark.as_str()))
+                .count();
             let shown = f64::from(u32::try_from(shown).unwrap_or(u32::MAX));
-            (*mark, (1.0 - shown / f64::from(*sent)) * 100.0)
+            (mark.clone(), (1.0 - shown / f64::from(*sent)) * 100.0)
         });
         Ok(End {
             end_ms,

@@ -314,8 +314,8 @@ impl Scene {
                 self.unrelated.1.recv(&mut [0; 64])?;
                 Ok(())
             }
-            Workload::Captured => self.datagram(&self.captured, MEASURED),
-            Workload::Flood => self.datagram(&self.captured, FLOODING),
+            Workload::Captured => self.send_captured(MEASURED),
+            Workload::Flood => self.send_captured(FLOODING),
             Workload::Stream => through(&self.stream.0, &self.stream.1),
             Workload::Udp => {
                 let socket = made(&self.udp)?;

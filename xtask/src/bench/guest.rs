@@ -18,7 +18,7 @@ use crate::{
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
         qemu::{self, End, Guest},
-        verdict::{NoVerdict, tells_of_stall, verdict},
+        verdict::is_in_trouble,
     },
 };
 
@@ -141,9 +141,7 @@ fn measure(guest: &Guest, title: &str) -> Result<Vec<Line>> {
 
 /// Whether the kernel itself said why there is no result.
 fn is_kernel_trouble(log: &Path) -> bool {
-    let console = fs::read_to_string(log).unwrap_or_default();
-    console.lines().any(tells_of_stall)
-        || matches!(verdict(console.lines()), Err(NoVerdict::Panic(_)))
+    is_in_trouble(&fs::read_to_string(log).unwrap_or_default())
 }
 
 /// Whether the bench itself said that it came to its end.

@@ -27,7 +27,7 @@ use self::{fold::Row, line::Line};
 use crate::{
     agent,
     setup::{self, Need},
-    vm::emulator,
+    vm::{emulator, qemu},
 };
 
 /// CPUs of the guests of the table that is kept.
@@ -106,7 +106,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         Need::Image
     })?;
     let mut lines = Vec::new();
-    let mut trouble = None;
+    let mut troubles = Vec::new();
     if !arguments.skip_vm {
         let emulator = emulator::get(&ready.cache)?;
         for (at, cpus) in arguments.cpus.iter().enumerate() {
@@ -118,7 +118,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
             match guest::run(&ready, &emulator, arguments, *cpus, part) {
                 Ok(more) => lines.extend(more),
                 // What was measured so far is shown.
-                Err(error) if part == guest::Part::Few => trouble = Some(error),
+                Err(error) if part == guest::Part::Few => troubles.push(format!("{error:#}")),
                 Err(error) => return Err(error),
             }
         }
@@ -127,7 +127,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         match native::run(&ready, arguments) {
             Ok(more) => lines.extend(more),
             Err(error) if lines.is_empty() => return Err(error),
-            Err(error) => trouble = Some(error),
+            Err(error) => troubles.push(format!("{error:#}")),
         }
     }
     let measured: Vec<_> = lines
@@ -148,25 +148,27 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     if is_emulated(&lines) {
         tell_what_is_worse(&rows)?;
     }
-    if let Some(error) = trouble {
-        return Err(error.context("a table that lacks something is not written"));
+    if !troubles.is_empty() {
+        bail!(
+            "a table that lacks something is not written:\n{}",
+            troubles.join("\n")
+        );
     }
     if arguments.write {
-        write(
-            if is_emulated(&lines) {
-                &page::AGENT
-            } else {
-                &page::REAL
-            },
-            &figures,
-        )?;
-    }
-    if arguments.write && is_emulated(&lines) {
-        let path = worse::file();
-        fs::write(&path, worse::to_text(&rows))
-            .with_context(|| format!("could not write {}", path.display()))?;
+        land(&figures, &rows, is_emulated(&lines))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the table into the page, and an emulator's rows where later runs find them.
+fn land(figures: &str, rows: &[Row], is_emulated: bool) -> Result<()> {
+    if !is_emulated {
+        return write(&page::REAL, figures);
+    }
+    write(&page::AGENT, figures)?;
+    let path = worse::file();
+    fs::write(&path, worse::to_text(rows))
+        .with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Why the guests that are asked for make no table, if so.
@@ -221,7 +223,7 @@ fn fact<'a>(lines: &'a [Line], name: &str) -> Option<&'a str> {
 
 /// Whether guests were executed by an emulator.
 fn is_emulated(lines: &[Line]) -> bool {
-    fact(lines, "accelerator").is_none_or(|accelerator| accelerator.starts_with("tcg"))
+    fact(lines, "accelerator").is_none_or(qemu::emulates)
 }
 
 /// What the figures were made on: nothing that changes from one run to the next on one machine.

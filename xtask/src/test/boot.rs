@@ -17,7 +17,7 @@ use crate::{
         initramfs::Initramfs,
         kernel::{Kernel, TRIXIE},
         qemu::{self, End, Guest},
-        verdict::{Counts, NoVerdict, tells_of_stall, verdict},
+        verdict::{Counts, is_in_trouble, tells_of_stall, verdict},
     },
 };
 
@@ -457,9 +457,7 @@ fn is_of_init(line: &str) -> bool {
 
 /// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
 fn died_before_init(text: &str) -> bool {
-    let is_in_trouble = text.lines().any(tells_of_stall)
-        || matches!(verdict(text.lines()), Err(NoVerdict::Panic(_)));
-    !text.lines().any(is_of_init) && is_in_trouble
+    !text.lines().any(is_of_init) && is_in_trouble(text)
 }
 
 fn words(boot: &Boot, selection: &Selection) -> Vec<String> {

@@ -91,7 +91,7 @@ struct Version {
 /// told so, and goes on with what it has.
 pub fn get(cache: &Cache) -> Result<Emulator> {
     let system = Emulator::started_once(PROGRAM.into(), None)?;
-    if system.is_sound() || !qemu::is_emulating() {
+    if system.is_sound() || !qemu::emulates(&qemu::accelerator()) {
         return Ok(system);
     }
     newer(cache).or_else(|error| {

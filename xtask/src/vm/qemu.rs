@@ -61,9 +61,9 @@ pub fn accelerator() -> String {
     env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| ACCELERATOR.to_owned())
 }
 
-/// Whether guests are executed by an emulator.
-pub fn is_emulating() -> bool {
-    accelerator().starts_with("tcg")
+/// Whether an accelerator is an emulator.
+pub fn emulates(accelerator: &str) -> bool {
+    accelerator.starts_with("tcg")
 }
 
 /// Boots a guest and waits for its end; `line` gets what it says, cleaned of terminal control.

@@ -58,6 +58,12 @@ const STALLS: [&str; 3] = [
     "self-detected stall on CPU",
 ];
 
+/// Whether a kernel says anywhere in a text that it is broken, or that a CPU does not go on.
+pub fn is_in_trouble(text: &str) -> bool {
+    text.lines()
+        .any(|line| trouble(line).is_some() || tells_of_stall(line))
+}
+
 /// Whether a kernel says that a CPU does not go on. A busy host makes one say so of a guest that runs, so
 /// it is no trouble by itself.
 pub fn tells_of_stall(line: &str) -> bool {
