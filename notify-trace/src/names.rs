@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::mem;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 /// Most cgroups, and most receivers, that are remembered.
 const CAPACITY: usize = 65_536;
@@ -88,16 +89,16 @@ impl Default for Names {
 /// half the capacity.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: HashMap<K, V, RandomState>,
+    old: HashMap<K, V, RandomState>,
     generation: usize,
 }
 
 impl<K: Eq + Hash, V> Recent<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             generation: (capacity / 2).max(1),
         }
     }

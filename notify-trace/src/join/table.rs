@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::datagram::Datagram;
 
 /// The open datagrams. One that is taken out is in no index until it is put back.
 #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    open: HashMap<u64, Box<Datagram>>,
+    open: HashMap<u64, Box<Datagram>, RandomState>,
     /// Arrival to id.
     by_age: BTreeMap<u64, u64>,
     /// Deadline and id.
