@@ -61,9 +61,10 @@ impl<T> Order<T> {
         self.arrived += 1;
     }
 
-    /// Gives away what is older than `before_ns`, or than something already given away, the oldest
-    /// first, but at most so many; whether there are more.
-    pub fn release(&mut self, before_ns: u64, at_most: usize, mut give: impl FnMut(T)) -> bool {
+    /// Shows what is older than `before_ns`, or than something already released, the oldest first, but at
+    /// most so many, and drops it; whether there are more. (Shown where it lies: to be moved would cost more
+    /// than to be sorted.)
+    pub fn release(&mut self, before_ns: u64, at_most: usize, mut show: impl FnMut(&T)) -> bool {
         let mut given = 0;
         while let Some(first) = self.waiting.peek() {
             if first.time_ns >= before_ns && first.time_ns >= self.released_ns {
@@ -73,15 +74,15 @@ impl<T> Order<T> {
                 return true;
             }
             given += 1;
-            self.pop(&mut give);
+            self.pop(&mut show);
         }
         false
     }
 
-    /// Gives away everything, the oldest first.
-    pub fn flush(&mut self, mut give: impl FnMut(T)) {
+    /// Shows everything, the oldest first, and drops it.
+    pub fn flush(&mut self, mut show: impl FnMut(&T)) {
         while !self.waiting.is_empty() {
-            self.pop(&mut give);
+            self.pop(&mut show);
         }
     }
 
@@ -103,17 +104,18 @@ impl<T> Order<T> {
         self.waiting.peek().map(|first| first.time_ns)
     }
 
-    fn pop(&mut self, give: &mut impl FnMut(T)) {
+    fn pop(&mut self, show: &mut impl FnMut(&T)) {
         let Some(first) = self.waiting.pop() else {
             return;
         };
         self.released_ns = self.released_ns.max(first.time_ns);
-        let value = self.values[first.place].take();
+        let value = &mut self.values[first.place];
+        value.iter().for_each(show);
+        *value = None;
         self.free.push(first.place);
         if self.values.len() > 4 * KEPT && self.waiting.len() < KEPT {
             self.move_together();
         }
-        value.into_iter().for_each(give);
     }
 
     /// A flood is over: what is left needs less room.
@@ -156,9 +158,9 @@ mod tests {
 
     use super::*;
 
-    fn released<T>(order: &mut Order<T>, before_ns: u64) -> Vec<T> {
+    fn released<T: Clone>(order: &mut Order<T>, before_ns: u64) -> Vec<T> {
         let mut values = Vec::new();
-        order.release(before_ns, usize::MAX, |value| values.push(value));
+        order.release(before_ns, usize::MAX, |value| values.push(value.clone()));
         values
     }
 
@@ -204,8 +206,8 @@ mod tests {
     fn at_most_so_many_leave_at_once() {
         let mut order = filled([(1, "a"), (2, "b"), (3, "c"), (9, "young")]);
         let mut values = Vec::new();
-        assert!(order.release(5, 2, |value| values.push(value)));
-        assert!(!order.release(5, 2, |value| values.push(value)));
+        assert!(order.release(5, 2, |value| values.push(*value)));
+        assert!(!order.release(5, 2, |value| values.push(*value)));
         assert_eq!(values, ["a", "b", "c"]);
         assert_eq!(order.len(), 1);
     }
@@ -237,7 +239,7 @@ mod tests {
     fn a_flush_gives_everything() {
         let mut order = filled([(7, "b"), (3, "a"), (u64::MAX, "c")]);
         let mut values = Vec::new();
-        order.flush(|value| values.push(value));
+        order.flush(|value| values.push(*value));
         assert_eq!(values, ["a", "b", "c"]);
     }
 
@@ -248,7 +250,7 @@ mod tests {
             let mut order = filled(expected.iter().map(|&(time, index)| (time, (time, index))));
             let mut values = released(&mut order, 25);
             prop_assert!(values.iter().all(|(time, _)| *time < 25));
-            order.flush(|value| values.push(value));
+            order.flush(|value| values.push(*value));
             expected.sort();
             prop_assert_eq!(values, expected);
         }

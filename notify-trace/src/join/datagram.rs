@@ -16,14 +16,15 @@ const RESULT_WAIT_NS: u64 = 5_000_000;
 const SENDER_WAIT_NS: u64 = 20_000_000;
 
 /// A record that speaks of one datagram.
-pub(super) enum Fact {
-    Send(Send, Bytes),
-    Outcome(Outcome),
-    Dequeue(Dequeue),
-    LateSender(LateSender),
+#[derive(Clone, Copy)]
+pub(super) enum Fact<'a> {
+    Send(&'a Send, &'a Bytes),
+    Outcome(&'a Outcome),
+    Dequeue(&'a Dequeue),
+    LateSender(&'a LateSender),
 }
 
-impl Fact {
+impl Fact<'_> {
     pub(super) const fn time_ns(&self) -> u64 {
         match self {
             Self::Send(send, _) => send.header.time_ns,
@@ -41,6 +42,8 @@ pub(super) struct Datagram {
     pub(super) arrival: u64,
     /// When something is due.
     pub(super) deadline_ns: Option<u64>,
+    /// The receiver's inode number under which the table finds it; 0: none.
+    pub(super) found_by_receiver: u64,
     pub(super) send: Option<Send>,
     /// Given back once it has been told.
     pub(super) payload: Bytes,
@@ -83,12 +86,12 @@ pub(super) const fn is_pending(state: DeliveryState) -> bool {
 
 impl Datagram {
     /// Takes a fact; whether it is a new one.
-    pub(super) fn learn(&mut self, fact: Fact) -> bool {
+    pub(super) fn learn(&mut self, fact: Fact<'_>) -> bool {
         match fact {
             Fact::Send(send, payload) => {
                 let is_new = fill(&mut self.send, send);
                 if is_new {
-                    self.payload = payload;
+                    self.payload = payload.clone();
                 }
                 is_new
             }
@@ -208,8 +211,10 @@ impl Datagram {
     }
 }
 
-fn fill<T>(place: &mut Option<T>, value: T) -> bool {
+fn fill<T: Copy>(place: &mut Option<T>, value: &T) -> bool {
     let is_new = place.is_none();
-    place.get_or_insert(value);
+    if is_new {
+        *place = Some(*value);
+    }
     is_new
 }

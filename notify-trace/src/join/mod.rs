@@ -143,7 +143,7 @@ impl Join {
     }
 
     /// Takes one record; gives the events that follow from it and from its time.
-    pub fn push(&mut self, record: Record, ctx: &Context<'_>, out: &mut impl FnMut(Event)) {
+    pub fn push(&mut self, record: &Record, ctx: &Context<'_>, out: &mut impl FnMut(Event)) {
         self.expire(record.header().time_ns, ctx, out);
         let id = record.header().id;
         match record {
@@ -151,10 +151,12 @@ impl Join {
             Record::Outcome(outcome) => self.learn(id, Fact::Outcome(outcome), ctx, out),
             Record::Dequeue(dequeue) => self.learn(id, Fact::Dequeue(dequeue), ctx, out),
             Record::LateSender(late) => self.learn(id, Fact::LateSender(late), ctx, out),
-            Record::ReceiverClosed(closed) => self.receiver_closed(&closed, ctx, out),
-            Record::ConnectFailed(failed) => self.connect_failed(&failed, ctx, out),
-            Record::Exit(exit) => out(Event::Exit(build::exit(&exit, ctx.clock))),
-            Record::Cgroup { cgroup, path } => self.names.learn_cgroup(cgroup.cgroup_id, path),
+            Record::ReceiverClosed(closed) => self.receiver_closed(closed, ctx, out),
+            Record::ConnectFailed(failed) => self.connect_failed(failed, ctx, out),
+            Record::Exit(exit) => out(Event::Exit(build::exit(exit, ctx.clock))),
+            Record::Cgroup { cgroup, path } => {
+                self.names.learn_cgroup(cgroup.cgroup_id, path.clone());
+            }
             Record::Receiver(receiver) if receiver.inode == 0 => {}
             Record::Receiver(receiver) => {
                 let name = ReceiverName {
@@ -192,7 +194,7 @@ impl Join {
             } else if datagram.told.is_none() && datagram.class.is_some() {
                 self.tell(&datagram, false, ctx, out);
             }
-            self.done.insert(id, ());
+            self.settle(id, datagram, Fate::Done);
         }
     }
 
@@ -208,7 +210,7 @@ impl Join {
     }
 
     /// A fact about the datagram `id`.
-    fn learn(&mut self, id: u64, fact: Fact, ctx: &Context<'_>, out: &mut impl FnMut(Event)) {
+    fn learn(&mut self, id: u64, fact: Fact<'_>, ctx: &Context<'_>, out: &mut impl FnMut(Event)) {
         if self.done.get(&id).is_some() {
             return;
         }
@@ -313,7 +315,7 @@ impl Join {
             Fate::Keep(deadline_ns) => self.table.put(id, datagram, deadline_ns),
             Fate::Done => {
                 self.done.insert(id, ());
-                self.table.give_back(datagram);
+                self.table.let_go(id, datagram);
             }
         }
     }
@@ -331,7 +333,7 @@ impl Join {
         if datagram.told.is_none() && datagram.class.is_some() {
             self.pass_on(id, datagram, true, ctx, out);
         } else {
-            self.done.insert(id, ());
+            self.settle(id, datagram, Fate::Done);
         }
     }
 

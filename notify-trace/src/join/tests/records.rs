@@ -229,7 +229,7 @@ impl Scene {
 
     pub(super) fn push(&mut self, record: impl Into<Record>) {
         let record = record.into();
-        self.act(|join, ctx, mut out| join.push(record, ctx, &mut out));
+        self.act(|join, ctx, mut out| join.push(&record, ctx, &mut out));
     }
 
     pub(super) fn expire(&mut self, now_ns: u64) {
