@@ -268,9 +268,13 @@ fn list<'a>(value: &'a Value, what: &str) -> Result<&'a Vec<Value>> {
     value[what].as_array().with_context(|| format!("no {what}"))
 }
 
-/// Values of a variable in a process's environment.
-fn variable(pid: u64, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+/// A process's environment as `/proc` shows it; empty if there is none, or no such process.
+fn environment(pid: u64) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+/// The value of a variable in such an environment.
+fn variable(environment: &[u8], name: &str) -> Option<String> {
     let prefix = format!("{name}=");
     environment
         .split(|byte| *byte == 0)
@@ -300,7 +304,9 @@ pub fn sockets() -> Result<()> {
         for process in list(socket, "processes")? {
             let pid = process["pid"].as_u64().context("a process without a pid")?;
             shown.insert(pid);
-            let Some(has) = variable(pid, "NOTIFY_SOCKET") else {
+            // Read once: it may end meanwhile.
+            let environment = environment(pid);
+            let Some(has) = variable(&environment, "NOTIFY_SOCKET") else {
                 continue;
             };
             ensure!(
@@ -308,7 +314,8 @@ pub fn sockets() -> Result<()> {
                 "{pid} has {has}, not {process}"
             );
             check_unit(pid, process)?;
-            let usec = variable(pid, "WATCHDOG_USEC").and_then(|usec| usec.parse::<u64>().ok());
+            let usec =
+                variable(&environment, "WATCHDOG_USEC").and_then(|usec| usec.parse::<u64>().ok());
             let said = process["watchdog"]["usec"].as_u64();
             ensure!(
                 said == usec,
@@ -343,7 +350,7 @@ pub fn sockets() -> Result<()> {
             .to_str()
             .and_then(|name| name.parse().ok());
         if let Some(pid) = pid
-            && variable(pid, "NOTIFY_SOCKET").is_some()
+            && variable(&environment(pid), "NOTIFY_SOCKET").is_some()
             && start_ticks(pid) < start_ticks(std::process::id().into())
         {
             ensure!(shown.contains(&pid), "process {pid} is not shown");
