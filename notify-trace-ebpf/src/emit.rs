@@ -69,6 +69,20 @@ pub unsafe fn copy_words<T>(to: *mut T, from: *const T) {
     }
 }
 
+/// Zeroes a value word by word, because a run of zeros becomes a call, too.
+///
+/// # Safety
+/// The place may hold any bytes, a `T` of zeros is a value, and it lies 8-byte aligned.
+#[inline(always)]
+pub unsafe fn clear_words<T>(to: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    let to: *mut u64 = to.cast();
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: inside, and aligned, as the caller says.
+        unsafe { to.add(word).write_volatile(0) };
+    }
+}
+
 /// Copies the room's address to the record being built, which has one at that offset.
 #[inline(always)]
 pub fn put_address(scratch: &mut Scratch, offset: usize) {
