@@ -7,7 +7,7 @@ use notify_trace_common::limits::{CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH
 use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
 
 use crate::emit::{self, bounded};
-use crate::maps::{CGROUPS_SEEN, Scratch};
+use crate::maps::{ANNOUNCED, CGROUPS_AT_HAND, CGROUPS_SEEN, Scratch};
 use crate::read::{
     CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS, pointer, read,
 };
@@ -65,16 +65,25 @@ pub fn check_wanted(id: u64) -> bool {
 #[inline(always)]
 pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch) {
     let id = task::cgroup_id();
-    // SAFETY: an integer that only this side writes.
-    if let Some(seen) = unsafe { CGROUPS_SEEN.get(id) }
-        && *seen & SEEN_ANNOUNCED != 0
-    {
+    let number = emit::number(scratch, id) as u32 & (CGROUPS_AT_HAND - 1);
+    let Some(at_hand) = ANNOUNCED.get_ptr_mut(number) else {
+        return;
+    };
+    // SAFETY: a map's value, an aligned integer; whoever writes it has seen the path written.
+    if unsafe { at_hand.read_volatile() } == id {
         return;
     }
-    let size = describe(scratch, id);
-    if size != 0 && emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
+    // SAFETY: an integer that only this side writes.
+    let seen = unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0);
+    if seen & SEEN_ANNOUNCED == 0 {
+        let size = describe(scratch, id);
+        if size == 0 || !emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
+            return;
+        }
         remember(id, SEEN_ANNOUNCED);
     }
+    // SAFETY: as above.
+    unsafe { at_hand.write_volatile(id) };
 }
 
 /// Builds the record in the room; answers its size, 0 if the cgroup can't be read.

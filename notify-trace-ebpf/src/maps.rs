@@ -107,6 +107,9 @@ pub struct Verdict {
     pub used: u32,
 }
 
+/// How many cgroups `ANNOUNCED` holds; a power of two.
+pub const CGROUPS_AT_HAND: u32 = 1_024;
+
 /// How many destinations `VERDICTS` holds for each CPU; a power of two.
 pub const VERDICT_PLACES: u32 = 128;
 
@@ -172,6 +175,8 @@ pub struct Scratch {
     pub bound: u32,
     /// The address's place in `VERDICTS`.
     pub place: u32,
+    /// For `emit::number`.
+    pub word: u64,
 }
 
 /// Tracepoint plan: who last sent through a socket, by its `struct sock`.
@@ -251,6 +256,9 @@ pub static RECEIVERS: LruHashMap<ReceiverKey, ReceiverState> =
 /// Cgroups met so far: id to `cgroup::SEEN_*` bits.
 #[map]
 pub static CGROUPS_SEEN: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
+/// Cgroups whose paths were written, by the lowest bits of their ids. A cache.
+#[map]
+pub static ANNOUNCED: Array<u64> = Array::with_max_entries(CGROUPS_AT_HAND, 0);
 /// Processes that sent: id to start time.
 #[map]
 pub static SENDERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
