@@ -98,6 +98,17 @@ pub struct ByHelper;
 /// By plain loads, from a pointer with a type.
 pub struct ByLoad;
 
+impl ByLoad {
+    /// As `get`, so many bytes behind the beginning of a field.
+    #[inline(always)]
+    pub fn get_behind<T: Copy + Default>(base: u64, offset: &Global<u32>, bytes: u32) -> T {
+        match offset.load() {
+            ABSENT => T::default(),
+            offset => peek_at(base, offset + bytes).unwrap_or_default(),
+        }
+    }
+}
+
 impl Way for ByHelper {
     #[inline(always)]
     fn get<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {

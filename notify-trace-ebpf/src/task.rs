@@ -10,9 +10,10 @@ use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
 use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
 use crate::read::{
-    ByHelper, ByLoad, PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, Pair, TASK_COMM,
-    TASK_FLAGS, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
-    TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, Way, field, load, read, read_or_0, read_pair,
+    ByHelper, ByLoad, CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, PID_LEVEL, PID_NAMESPACE_INUM,
+    PID_NUMBERS, PID_TASKS, Pair, TASK_CGROUPS, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER,
+    TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE,
+    Way, field, load, read, read_or_0, read_pair,
 };
 
 /// `PF_IO_WORKER`, `include/linux/sched.h`.
@@ -40,6 +41,13 @@ pub fn process() -> u32 {
 /// The current cgroup v2's id.
 #[inline(always)]
 pub fn cgroup_id() -> u64 {
+    if TYPED_TASK.load() != 0 {
+        // SAFETY: a helper without arguments.
+        let task = unsafe { bpf_get_current_task_btf() } as u64;
+        let set = ByLoad::get::<u64>(task, &TASK_CGROUPS);
+        let node = ByLoad::get::<u64>(ByLoad::get::<u64>(set, &CSS_SET_DFL_CGRP), &CGROUP_KN);
+        return ByLoad::get(node, &KERNFS_ID);
+    }
     // SAFETY: a helper without arguments.
     unsafe { bpf_get_current_cgroup_id() }
 }
@@ -117,7 +125,7 @@ pub fn describe(out: &mut Task) {
 }
 
 #[inline(always)]
-fn describe_by<W: Way>(out: &mut Task, task: u64) {
+fn describe_by<W: OfTask>(out: &mut Task, task: u64) {
     let leader = W::get::<u64>(task, &TASK_GROUP_LEADER);
     let thread = thread();
     let ids = bpf_get_current_uid_gid();
@@ -128,25 +136,81 @@ fn describe_by<W: Way>(out: &mut Task, task: u64) {
     out.uid = ids as u32;
     out.gid = (ids >> 32) as u32;
     out.parent_tgid = W::get(W::get(leader, &TASK_REAL_PARENT), &TASK_TGID);
-    out.pid_in_namespace = 0;
-    out.pid_namespace = 0;
     let pid = W::get::<u64>(leader, &TASK_THREAD_PID);
-    if let Some(numbers) = field(pid, &PID_NUMBERS) {
-        let level = W::get::<u32>(pid, &PID_LEVEL);
-        // By the helper in any case: the place is not a constant.
-        let upid = numbers + u64::from(level) * u64::from(UPID_SIZE.load());
-        let upid: Pair<u32, u64> = read_pair(upid, &UPID_NR, &UPID_NS);
-        out.pid_in_namespace = upid.first;
-        out.pid_namespace = read_or_0(upid.second, &PID_NAMESPACE_INUM);
-    }
-    out.flags = 0;
-    let is_worker = W::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER != 0;
-    if is_worker && let Some(comm) = read::<[u8; COMM_LEN]>(leader, &TASK_COMM) {
-        out.flags = TASK_IO_WORKER;
-        out.comm = comm;
+    (out.pid_in_namespace, out.pid_namespace) = W::innermost(pid);
+    if W::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER == 0 {
+        out.flags = 0;
+        W::take_own_comm(out, task);
     } else {
+        out.flags = TASK_IO_WORKER;
+        out.comm = read_or_0(leader, &TASK_COMM);
+    }
+}
+
+/// What is read of a task in another way where its type is known.
+trait OfTask: Way {
+    /// The id that a `struct pid` has in its own, innermost pid namespace, and that one's inode number; 0: unknown.
+    fn innermost(pid: u64) -> (u32, u32);
+    /// The name of the current task, which this is.
+    fn take_own_comm(out: &mut Task, task: u64);
+}
+
+impl OfTask for ByHelper {
+    #[inline(always)]
+    fn innermost(pid: u64) -> (u32, u32) {
+        let Some(numbers) = field(pid, &PID_NUMBERS) else {
+            return (0, 0);
+        };
+        innermost_at(numbers, read_or_0(pid, &PID_LEVEL))
+    }
+
+    #[inline(always)]
+    fn take_own_comm(out: &mut Task, _: u64) {
         out.comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
     }
+}
+
+impl OfTask for ByLoad {
+    #[inline(always)]
+    fn innermost(pid: u64) -> (u32, u32) {
+        let level = Self::get::<u32>(pid, &PID_LEVEL);
+        if level == 0 {
+            let namespace = Self::get_within::<u64>(pid, &PID_NUMBERS, &UPID_NS);
+            return (
+                Self::get_within(pid, &PID_NUMBERS, &UPID_NR),
+                Self::get(namespace, &PID_NAMESPACE_INUM),
+            );
+        }
+        match field(pid, &PID_NUMBERS) {
+            // By the helper: the place is not a constant.
+            Some(numbers) => innermost_at(numbers, level),
+            None => (0, 0),
+        }
+    }
+
+    #[inline(always)]
+    fn take_own_comm(out: &mut Task, task: u64) {
+        const { assert!(COMM_LEN == 16 && core::mem::offset_of!(Task, comm).is_multiple_of(8)) };
+        let words: *mut u64 = out.comm.as_mut_ptr().cast();
+        // SAFETY: a field of 16 bytes, which lies 8-byte aligned in a map value.
+        unsafe {
+            words.write_volatile(Self::get(task, &TASK_COMM));
+            words
+                .add(1)
+                .write_volatile(Self::get_behind(task, &TASK_COMM, 8));
+        }
+    }
+}
+
+/// The same of the `struct upid`s of a `struct pid`, by the helper.
+#[inline(always)]
+fn innermost_at(numbers: u64, level: u32) -> (u32, u32) {
+    let at = u64::from(level) * u64::from(UPID_SIZE.load());
+    // A bound that the verifier sees: at most 32 levels (`MAX_PID_NS_LEVEL`, include/linux/pid_namespace.h)
+    // of 16 bytes.
+    let upid = numbers + (at & 1023);
+    let upid: Pair<u32, u64> = read_pair(upid, &UPID_NR, &UPID_NS);
+    (upid.first, read_or_0(upid.second, &PID_NAMESPACE_INUM))
 }
 
 /// The id that a `struct pid` has in the initial pid namespace.
