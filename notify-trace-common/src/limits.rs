@@ -27,6 +27,13 @@ pub const SLOTS_PER_CPU: u32 = 32;
 /// Most CPUs that have such places.
 pub const CPUS_WITH_SLOTS_MAX: u32 = 1_024;
 
+/// Receiving sockets that have places of their own for the datagrams in their queues (plan of trampolines);
+/// a power of two.
+pub const QUEUES_WITH_PLACES: u32 = 1_024;
+
+/// Such places of each socket; a power of two.
+pub const PLACES_PER_QUEUE: u32 = 8;
+
 /// A kernel program, as records and counters name it. Each has its own scratch room, its own
 /// sequence numbers and its own counters per CPU, because a program is never entered twice on a
 /// CPU but two programs may be: one may be preempted by the other.

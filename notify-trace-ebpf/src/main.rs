@@ -13,6 +13,8 @@
 //!   calls.
 //! * `trace`: the same from raw tracepoints, for kernels that allow nothing else.
 //!
+//! Between `queue` and `receive`, `waiting` keeps what is known of a datagram.
+//!
 //! They share `select` (is this a notify socket?), `task` (who is this?), `cgroup` (its path,
 //! once), `emit` (writing a record, counting a loss), `read` (kernel memory by BTF offset) and
 //! `maps`. What is a datagram of interest is decided twice: by the address as the sender wrote it,
@@ -49,6 +51,7 @@ mod slots;
 mod task;
 mod trace;
 mod tramp;
+mod waiting;
 
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
 use aya_ebpf::programs::{

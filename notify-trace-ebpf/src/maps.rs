@@ -10,7 +10,8 @@ use aya_ebpf::maps::{
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address, TrieKey};
 use notify_trace_common::limits::{
-    Counters, EMITTER_COUNT, PAYLOAD_MAX, SCRATCH_BYTES, SLOTS_PER_CPU,
+    Counters, EMITTER_COUNT, PAYLOAD_MAX, PLACES_PER_QUEUE, QUEUES_WITH_PLACES, SCRATCH_BYTES,
+    SLOTS_PER_CPU,
 };
 use notify_trace_common::record::{Send, Task};
 
@@ -31,6 +32,8 @@ pub struct Call {
     pub queued_ns: u64,
     /// The datagram's id, 0 until its record was written (or lost in the attempt).
     pub id: u64,
+    /// The receiving `struct sock`, 0 until the datagram was about to be queued.
+    pub receiver_sk: u64,
     pub receiver_inode: u64,
     /// What the control block said when the copy began.
     pub claimed_pid: u32,
@@ -58,6 +61,7 @@ impl Call {
             entry_ns,
             queued_ns: 0,
             id: 0,
+            receiver_sk: 0,
             receiver_inode: 0,
             claimed_pid: 0,
             claimed_uid: 0,
@@ -127,6 +131,39 @@ pub struct Queued {
     pub pad: u32,
 }
 
+/// A receiving socket that has places of its own in `PLACES` (plan of trampolines), and what is known of it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Queue {
+    /// The receiving `struct sock`; 0: nobody has these places.
+    pub sk: u64,
+    pub inode: u64,
+    /// Address pointer, which a socket that has one keeps.
+    pub address: u64,
+    /// The last one that had these places, and when it was closed; 0: there was none.
+    pub last_sk: u64,
+    pub freed_ns: u64,
+    /// As in `ReceiverState`.
+    pub rule: u32,
+    pub flags: u32,
+    /// How often these places were given up.
+    pub generation: u32,
+    pub pad: u32,
+}
+
+/// A datagram in the queue of a socket that has places, as in `Queued`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Place {
+    /// The address of its `struct sk_buff`; 0: the place is free.
+    pub skb: u64,
+    pub id: u64,
+    pub sk: u64,
+    pub queued_ns: u64,
+    pub rule: u32,
+    pub pad: u32,
+}
+
 /// A receiving socket. Its address pointer and inode number are part of the key, because a socket
 /// may be bound late and a `struct sock` may be reused.
 #[derive(Clone, Copy)]
@@ -145,6 +182,23 @@ pub struct ReceiverState {
     pub rule: u32,
     /// `RECEIVER_*` bits.
     pub flags: u32,
+}
+
+impl ReceiverState {
+    /// As one word.
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        u64::from(self.flags) << 32 | u64::from(self.rule)
+    }
+
+    /// Of such a word.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Self {
+        Self {
+            rule: word as u32,
+            flags: (word >> 32) as u32,
+        }
+    }
 }
 
 /// [`ReceiverState::flags`]: its name was written to the ring.
@@ -294,6 +348,19 @@ pub static SLOTS: Array<Call> = Array::with_max_entries(SLOTS_PER_CPU, 0);
 /// Plan of trampolines: the call that a program works with.
 #[map]
 pub static CURRENT: PerCpuArray<Call> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
+/// Plan of trampolines: receiving sockets with places, by number.
+#[map]
+pub static QUEUES: Array<Queue> = Array::with_max_entries(QUEUES_WITH_PLACES, 0);
+/// Plan of trampolines: their places.
+#[map]
+pub static PLACES: Array<Place> = Array::with_max_entries(QUEUES_WITH_PLACES * PLACES_PER_QUEUE, 0);
+/// Plan of trampolines: who has places, by their number and how often they were given up: what was inserted
+/// once can't be inserted twice.
+#[map]
+pub static CLAIMS: HashMap<u64, u8> = HashMap::with_max_entries(2 * QUEUES_WITH_PLACES, 0);
+/// Plan of trampolines: 1 once a datagram was put into `QUEUED`.
+#[map]
+pub static OVERFLOWED: Array<u32> = Array::with_max_entries(1, 0);
 /// Plan of trampolines: receiving sockets that are none of ours, by inode number. A cache.
 #[map]
 pub static UNRELATED: Array<Unrelated> = Array::with_max_entries(UNRELATED_PLACES, 0);

@@ -12,14 +12,14 @@ use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
 use crate::emit::put_address;
 use crate::maps::{
-    CALL_COPIED, CALLS, Call, INODES, QUEUED, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED,
-    RECEIVERS, ReceiverKey, ReceiverState, Scratch,
+    CALL_COPIED, CALLS, Call, INODES, Queued, RECEIVER_ANNOUNCED, RECEIVER_TRACKED, RECEIVERS,
+    ReceiverKey, ReceiverState, Scratch,
 };
 use crate::payload::{Sending, call_of, emit_send, rule_by_destination, take_destination};
 use crate::read::{
     ByHelper, SOCK_QUEUE_LEN, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR, Way, pointer, read_or_0,
 };
-use crate::{emit, select, task};
+use crate::{emit, select, task, waiting};
 
 /// The key of a receiving socket.
 #[inline(always)]
@@ -34,20 +34,16 @@ pub fn receiver_key(sk: u64, inode: u64) -> ReceiverKey {
 /// What is known of a receiving socket; found out at its first datagram.
 #[inline(always)]
 pub fn receiver_state(scratch: &mut Scratch, key: &ReceiverKey) -> ReceiverState {
-    let state = look_at_receiver(scratch, key);
-    ReceiverState {
-        rule: state as u32,
-        flags: (state >> 32) as u32,
-    }
+    ReceiverState::from_word(look_at_receiver(scratch, key))
 }
 
-/// The rule, and the flags above it: a subprogram, whose ways end where it does, answers in one register.
+/// A state as one word: a subprogram, whose ways end where it does, answers in one register.
 #[inline(never)]
-fn look_at_receiver(scratch: &mut Scratch, key: &ReceiverKey) -> u64 {
+pub fn look_at_receiver(scratch: &mut Scratch, key: &ReceiverKey) -> u64 {
     // SAFETY: copied at once; only this side writes it, and an entry that is evicted and reused
     // meanwhile costs one wrong look at a cache whose answers are verified by the key's inode.
     if let Some(state) = unsafe { RECEIVERS.get(key) } {
-        return u64::from(state.flags) << 32 | u64::from(state.rule);
+        return state.word();
     }
     // SAFETY: an integer that only userspace writes, before anything is attached.
     let by_inode = unsafe { INODES.get(key.inode) }.copied().unwrap_or(0);
@@ -60,10 +56,10 @@ fn look_at_receiver(scratch: &mut Scratch, key: &ReceiverKey) -> u64 {
     };
     let state = ReceiverState { rule, flags: 0 };
     let _ = RECEIVERS.insert(key, state, 0);
-    u64::from(rule)
+    state.word()
 }
 
-/// Writes a receiving socket's name unless that was done.
+/// Writes a receiving socket's name unless that was done; the state if it is another one now.
 #[inline(always)]
 pub fn announce_receiver<C: EbpfContext>(
     ctx: &C,
@@ -71,10 +67,10 @@ pub fn announce_receiver<C: EbpfContext>(
     scratch: &mut Scratch,
     key: &ReceiverKey,
     state: ReceiverState,
-) {
+) -> Option<ReceiverState> {
     let wanted = RECEIVER_ANNOUNCED | if state.rule == 0 { RECEIVER_TRACKED } else { 0 };
     if state.flags & wanted == wanted {
-        return;
+        return None;
     }
     if !select::take_bound(scratch, key.sk) {
         scratch.address = Address::EMPTY;
@@ -90,7 +86,9 @@ pub fn announce_receiver<C: EbpfContext>(
         // The next one tries again.
         flags &= !RECEIVER_ANNOUNCED;
     }
-    let _ = RECEIVERS.insert(key, ReceiverState { flags, ..state }, 0);
+    let state = ReceiverState { flags, ..state };
+    let _ = RECEIVERS.insert(key, state, 0);
+    Some(state)
 }
 
 #[inline(always)]
@@ -118,7 +116,9 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
             return None;
         }
     }
-    join::<_, ByHelper>(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state)
+    announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
+    let queued = join::<_, ByHelper>(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state);
+    waiting::put_in_table(Emitter::Queue, call.skb, &queued)
 }
 
 /// How many datagrams wait in the queue of a `struct sock`.
@@ -127,8 +127,9 @@ pub fn queue_length<W: Way>(sk: u64) -> u32 {
     W::find(sk, &SOCK_QUEUE_LEN).unwrap_or(QUEUE_LEN_UNKNOWN)
 }
 
-/// A datagram is about to join the queue of a receiver: it is written if that was not done, and
-/// remembered until it leaves.
+/// A datagram is about to join the queue of a receiver: it is written if that was not done. What has to be
+/// remembered until it leaves: before it is queued, because the receiver may be faster than anything that
+/// comes after.
 #[inline(always)]
 pub fn join<C: EbpfContext, W: Way>(
     ctx: &C,
@@ -138,7 +139,7 @@ pub fn join<C: EbpfContext, W: Way>(
     receiver_sk: u64,
     key: &ReceiverKey,
     state: ReceiverState,
-) -> Option<()> {
+) -> Queued {
     if state.rule != 0 {
         call.rule = state.rule;
     }
@@ -146,26 +147,21 @@ pub fn join<C: EbpfContext, W: Way>(
     call.queued_ns = unsafe { bpf_ktime_get_ns() };
     call.queue_tries += 1;
     call.queue_len = queue_length::<W>(receiver_sk);
+    call.receiver_sk = key.sk;
     call.receiver_inode = key.inode;
-    announce_receiver(ctx, emitter, scratch, key, state);
     if call.id == 0 {
         // If the copy's return was missed: had it failed, the call would not have come here.
         let destination = take_destination(scratch, call.msg, call.sk);
         let of = Sending::by_helper(call);
         emit_send(ctx, emitter, scratch, call, &of, destination, 0);
     }
-    // Before it is queued, because the receiver may be faster than anything that comes after.
-    let queued = Queued {
+    Queued {
         id: call.id,
         sk: call.sk,
-        receiver_sk,
+        receiver_sk: key.sk,
         receiver_inode: key.inode,
         queued_ns: call.queued_ns,
         rule: call.rule,
         pad: 0,
-    };
-    if QUEUED.insert(call.skb, queued, 0).is_err() {
-        emit::counters(emitter)?.queued_full += 1;
     }
-    Some(())
 }

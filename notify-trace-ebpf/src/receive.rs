@@ -8,14 +8,14 @@ use notify_trace_common::record::{
     DEQUEUE_CREDENTIALS, DEQUEUE_SENDER_GONE, DEQUEUE_SENDER_PRESENT, Dequeue, Kind, ReceiverClosed,
 };
 
-use crate::maps::{QUEUED, Queued, RECEIVERS, RECEIVES, Scratch, Told};
+use crate::maps::{Queued, RECEIVERS, RECEIVES, ReceiverState, Scratch, Told};
 use crate::payload::{is_unix_datagram, socket_inode};
 use crate::queue::{queue_length, receiver_key};
 use crate::read::{
     ByHelper, SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCKET_SK, UNIXCB_FP, UNIXCB_GID, UNIXCB_PID,
     UNIXCB_UID, Way, pointer, read_or_0,
 };
-use crate::{cgroup, emit, task};
+use crate::{cgroup, emit, task, waiting};
 
 /// `MSG_PEEK`, `include/linux/socket.h`: the datagram stays in the queue.
 pub const MSG_PEEK: u32 = 2;
@@ -47,24 +47,19 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
     if skb == 0 {
         return None;
     }
-    leave::<_, ByHelper>(ctx, Emitter::DequeueReturn, skb, receiver_sk)
+    let queued = waiting::take_from_table(skb, read_or_0(skb, &SKB_SK), receiver_sk)?;
+    leave::<_, ByHelper>(ctx, Emitter::DequeueReturn, skb, receiver_sk, &queued)
 }
 
-/// A datagram has left the queue of a receiver.
+/// A datagram of which so much is known has left the queue of a receiver.
 #[inline(always)]
 pub fn leave<C: EbpfContext, W: Way>(
     ctx: &C,
     emitter: Emitter,
     skb: u64,
     receiver_sk: u64,
+    queued: &Queued,
 ) -> Option<()> {
-    // SAFETY: copied at once, and verified below.
-    let queued: Queued = *unsafe { QUEUED.get(skb) }?;
-    // The address may have been reused for a datagram of another socket.
-    if queued.receiver_sk != receiver_sk || W::get::<u64>(skb, &SKB_SK) != queued.sk {
-        return None;
-    }
-    let _ = QUEUED.remove(skb);
     let scratch = emit::scratch(emitter)?;
     cgroup::announce(ctx, emitter, scratch);
     let dequeue = emit::record::<Dequeue>(scratch);
@@ -134,16 +129,24 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     if !is_unix_datagram(sk) {
         return None;
     }
-    close(ctx, Emitter::Release, sk)
+    close(ctx, Emitter::Release, sk, ReceiverState::from_word(0))
 }
 
-/// A datagram socket of AF_UNIX is closed for good.
+/// A datagram socket of AF_UNIX is closed for good; what is known of it from elsewhere.
 #[inline(always)]
-pub fn close<C: EbpfContext>(ctx: &C, emitter: Emitter, sk: u64) -> Option<()> {
+pub fn close<C: EbpfContext>(
+    ctx: &C,
+    emitter: Emitter,
+    sk: u64,
+    known: ReceiverState,
+) -> Option<()> {
     let key = receiver_key(sk, socket_inode(sk));
+    let mut state = known;
     // SAFETY: copied at once.
-    let state = *unsafe { RECEIVERS.get(key) }?;
-    let _ = RECEIVERS.remove(key);
+    if let Some(found) = unsafe { RECEIVERS.get(key) } {
+        state = *found;
+        let _ = RECEIVERS.remove(key);
+    }
     if state.rule == 0 && state.flags == 0 {
         return None;
     }

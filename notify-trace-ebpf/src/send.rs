@@ -9,10 +9,10 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
 
-use crate::maps::{CALL_COPIED, CALLS, Call, QUEUED};
+use crate::maps::{CALL_COPIED, CALLS, Call};
 use crate::payload::{Sending, emit_send, rule_by_destination};
 use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
-use crate::{emit, task};
+use crate::{emit, task, waiting};
 
 /// The fourth slot of a trampoline's context is the return value of a function of three arguments.
 /// (`bpf_get_func_ret` would need Linux 5.17.)
@@ -56,6 +56,9 @@ fn finish<C: EbpfContext>(ctx: &C, emitter: Emitter, ret: i32) -> Option<()> {
     // SAFETY: the key is the current thread, so nothing else uses this entry.
     let mut call: Call = *unsafe { CALLS.get(thread) }?;
     let _ = CALLS.remove(thread);
+    if ret < 0 && call.skb != 0 && call.id != 0 {
+        waiting::withdraw_from_table(call.skb, call.id);
+    }
     conclude(ctx, emitter, &mut call, ret)
 }
 
@@ -88,14 +91,6 @@ pub fn conclude<C: EbpfContext>(
         };
         let of = Sending::by_helper(call);
         emit_send(ctx, emitter, scratch, call, &of, destination, why);
-    }
-    if ret < 0 && call.skb != 0 {
-        // SAFETY: copied at once; an entry that is replaced meanwhile has another id.
-        let queued = unsafe { QUEUED.get(call.skb) }.map(|queued| queued.id);
-        // The buffer was freed before this runs; its address may carry another datagram by now.
-        if queued == Some(call.id) {
-            let _ = QUEUED.remove(call.skb);
-        }
     }
     let scratch = emit::scratch(emitter)?;
     let outcome = emit::record::<Outcome>(scratch);

@@ -14,20 +14,19 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use notify_trace_common::limits::Emitter;
 
 use crate::maps::{
-    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, Scratch, UNRELATED, UNRELATED_PLACES,
-    Unrelated,
+    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, ReceiverKey, ReceiverState, Scratch,
+    UNRELATED, UNRELATED_PLACES, Unrelated,
 };
 use crate::payload::{
     AF_UNIX, Destination, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination,
     socket_inode, written_name,
 };
-use crate::queue::{receiver_key, receiver_state};
 use crate::read::{
-    ByLoad, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_PEER,
-    UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
+    ByLoad, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR,
+    UNIX_SOCK_PEER, UNIXCB_FP, UNIXCB_PID, peek, peek_within, pointer, read_or_0,
 };
 use crate::select::FAMILY_BYTES;
-use crate::{connect, emit, queue, receive, select, send, slots, task};
+use crate::{connect, emit, queue, receive, select, send, slots, task, waiting};
 
 /// Slots of a context that hold what the function returned: those behind its arguments.
 /// (`bpf_get_func_ret` would need Linux 5.17.)
@@ -143,8 +142,12 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         return None;
     }
     let scratch = emit::scratch(Emitter::TrampQueue)?;
-    let key = receiver_key(receiver_sk, inode);
-    let state = receiver_state(scratch, &key);
+    let mut key = ReceiverKey {
+        sk: receiver_sk,
+        address: 0,
+        inode,
+    };
+    let state = ReceiverState::from_word(look_at_receiver(scratch, &mut key));
     if state.rule == 0 && key.address != 0 {
         // A name is for good.
         remember_unrelated(receiver_sk, inode);
@@ -156,7 +159,10 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         return None;
     }
     let call = slots::copy(Emitter::TrampQueue, call)?;
-    queue::join::<_, ByLoad>(
+    if let Some(state) = queue::announce_receiver(ctx, Emitter::TrampQueue, scratch, &key, state) {
+        waiting::claim(scratch, &key, state.word());
+    }
+    let queued = queue::join::<_, ByLoad>(
         ctx,
         Emitter::TrampQueue,
         scratch,
@@ -165,7 +171,19 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         &key,
         state,
     );
+    waiting::put(Emitter::TrampQueue, scratch, call.skb, &queued);
     slots::put_back(Emitter::TrampQueue, sk, call)
+}
+
+/// What is known of a receiving socket, whose address is found meanwhile; found out at its first datagram.
+#[inline(never)]
+fn look_at_receiver(scratch: &mut Scratch, key: &mut ReceiverKey) -> u64 {
+    if let Some((address, state)) = waiting::state_of(scratch, key.sk, key.inode) {
+        key.address = address;
+        return state.word();
+    }
+    key.address = read_or_0(key.sk, &UNIX_SOCK_ADDR);
+    queue::look_at_receiver(scratch, key)
 }
 
 #[inline(always)]
@@ -214,6 +232,10 @@ pub fn try_sent(ctx: &FExitContext) -> Option<()> {
         return None;
     }
     let ret = ctx.arg::<i32>(returned::SENDMSG);
+    if ret < 0 && call.skb != 0 && call.receiver_sk != 0 {
+        let scratch = emit::scratch(Emitter::TrampSent)?;
+        waiting::withdraw(scratch, call.skb, call.id, call.receiver_sk);
+    }
     if ret >= 0 && call.flags & CALL_COPIED == 0 {
         // The end of its copy was not seen, so `try_queue` could not look at its receiver.
         emit::counters(Emitter::TrampSent)?.returns_missed += 1;
@@ -229,7 +251,9 @@ pub fn try_dequeue(ctx: &FExitContext) -> Option<()> {
     if skb == 0 || ctx.arg::<u32>(2) & receive::MSG_PEEK != 0 || !is_unix_datagram(sk) {
         return None;
     }
-    receive::leave::<_, ByLoad>(ctx, Emitter::TrampDequeue, skb, sk)
+    let scratch = emit::scratch(Emitter::TrampDequeue)?;
+    let queued = waiting::take(scratch, skb, peek::<u64>(skb, &SKB_SK)?, sk)?;
+    receive::leave::<_, ByLoad>(ctx, Emitter::TrampDequeue, skb, sk, &queued)
 }
 
 /// `unix_dgram_connect` has returned.
@@ -254,5 +278,6 @@ pub fn try_release(ctx: &FEntryContext) -> Option<()> {
     if sk == 0 || !is_unix_datagram(sk) {
         return None;
     }
-    receive::close(ctx, Emitter::TrampRelease, sk)
+    let known = waiting::close(emit::scratch(Emitter::TrampRelease)?, sk);
+    receive::close(ctx, Emitter::TrampRelease, sk, known)
 }

@@ -90,6 +90,10 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     loader.override_global("TYPED_TASK", &typed_task, true);
     if uses_slots {
         loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
+    } else {
+        for map in ["QUEUES", "PLACES", "CLAIMS"] {
+            loader.map_max_entries(map, 1);
+        }
     }
     // An LRU hash hands its entries out to CPUs in batches of 128.
     for map in [

@@ -1,6 +1,6 @@
 //! What becomes of a datagram that was sent.
 
-use std::os::fd::AsFd as _;
+use std::{fs, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result};
 
@@ -12,6 +12,9 @@ use crate::{
     stage::{Outgoing, Stage, datagram_socket, expect_sent},
     truth::Fate,
 };
+
+/// So many datagrams fit into a queue (`net.unix.max_dgram_qlen` is 10 and counts one more).
+const AT_ONCE: usize = 11;
 
 /// Sends one datagram that has this fate.
 fn send_to_fate(stage: &mut Stage, receiver: &Receiver, fate: Fate) -> Result<()> {
@@ -51,6 +54,39 @@ pub fn what_nobody_reads_is_destroyed_with_its_receiver(stage: &mut Stage) -> Re
         send_to_fate(stage, &receiver, Fate::Destroyed)?;
     }
     stage.stop(receiver)
+}
+
+/// Each of them gets more at once than the kernel side has places for, and every other one is closed with all of
+/// it unread; the next one is likely to be where the last one was.
+pub fn receivers_that_come_and_go_leave_nothing_to_each_other(stage: &mut Stage) -> Result<()> {
+    for round in 0..8 {
+        let mut receivers = Vec::new();
+        for one_of_two in ["one", "other"] {
+            let dir = format!("{round}-{one_of_two}");
+            fs::create_dir(stage.dir.join(&dir))?;
+            let path = stage.path(&format!("{dir}/notify.sock"));
+            receivers.push(stage.receiver_at(&path, Behaviour::HOLDS)?);
+        }
+        let is_read = round % 2 == 0;
+        let fate = if is_read {
+            Fate::Delivered
+        } else {
+            Fate::Destroyed
+        };
+        for _ in 0..AT_ONCE {
+            for receiver in &receivers {
+                send_to_fate(stage, receiver, fate)?;
+            }
+        }
+        for mut receiver in receivers {
+            if is_read {
+                receiver.go()?;
+                receiver.wait(AT_ONCE)?;
+            }
+            stage.stop(receiver)?;
+        }
+    }
+    Ok(())
 }
 
 pub fn to_peek_is_not_to_read(stage: &mut Stage) -> Result<()> {

@@ -142,6 +142,7 @@ static CASES: &[Case] = &[
     together!(fates::a_filter_that_drops_all_is_told_from_a_delivery),
     together!(fates::a_filter_that_trims_is_shown),
     together!(fates::what_nobody_reads_is_destroyed_with_its_receiver),
+    together!(fates::receivers_that_come_and_go_leave_nothing_to_each_other),
     together!(fates::to_peek_is_not_to_read),
     together!(fates::a_receiver_that_does_not_ask_is_told_nothing),
     together!(fates::a_sender_reaped_before_the_dequeue_is_not_present),
