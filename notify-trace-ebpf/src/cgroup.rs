@@ -61,29 +61,30 @@ pub fn check_wanted(id: u64) -> bool {
     wanted
 }
 
-/// Writes the current cgroup's path unless that was done.
+/// Writes the current cgroup's path unless that was done; the cgroup's id.
 #[inline(always)]
-pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch) {
+pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch) -> u64 {
     let id = task::cgroup_id();
     let number = emit::number(scratch, id) as u32 & (CGROUPS_AT_HAND - 1);
     let Some(at_hand) = ANNOUNCED.get_ptr_mut(number) else {
-        return;
+        return id;
     };
     // SAFETY: a map's value, an aligned integer; whoever writes it has seen the path written.
     if unsafe { at_hand.read_volatile() } == id {
-        return;
+        return id;
     }
     // SAFETY: an integer that only this side writes.
     let seen = unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0);
     if seen & SEEN_ANNOUNCED == 0 {
         let size = describe(scratch, id);
         if size == 0 || !emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
-            return;
+            return id;
         }
         remember(id, SEEN_ANNOUNCED);
     }
     // SAFETY: as above.
     unsafe { at_hand.write_volatile(id) };
+    id
 }
 
 /// Builds the record in the room; answers its size, 0 if the cgroup can't be read.

@@ -24,6 +24,7 @@ use crate::read::{
     SKB_SK, SOCK_FAMILY, SOCK_SOCKET, SOCK_TYPE, SOCKET_INODE, UNIX_SOCK_PEER, UNIXCB_FP,
     UNIXCB_GID, UNIXCB_PID, UNIXCB_UID, Way, field, pointer, read, read_or_0, read_pair,
 };
+use crate::task::OfTask;
 use crate::{cgroup, emit, select, task};
 
 pub const AF_UNIX: u16 = 1;
@@ -194,7 +195,7 @@ impl Sending<ByHelper> {
 /// Writes a datagram, whose destination lies in the room; from then on the call has an id, whether the ring
 /// took the record or not.
 #[inline(always)]
-pub fn emit_send<C: EbpfContext, W: Way>(
+pub fn emit_send<C: EbpfContext, W: OfTask>(
     ctx: &C,
     emitter: Emitter,
     scratch: &mut Scratch,
@@ -203,7 +204,7 @@ pub fn emit_send<C: EbpfContext, W: Way>(
     destination: Destination,
     flags: u32,
 ) {
-    cgroup::announce(ctx, emitter, scratch);
+    let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
     // Flags are collected in the record: in a register each would be a way of its own for the verifier.
     emit::record::<Send>(scratch).flags = flags;
@@ -214,7 +215,7 @@ pub fn emit_send<C: EbpfContext, W: Way>(
     }
     put_address(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);
-    task::describe(&mut send.sender);
+    task::describe::<W>(&mut send.sender, cgroup_id);
     send.entry_ns = call.entry_ns;
     // What a socket's inode lies in is no part of what the verifier knows a socket to be.
     send.socket_inode = read_or_0(W::get(of.sk, &SOCK_SOCKET), &SOCKET_INODE);

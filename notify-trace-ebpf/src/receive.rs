@@ -15,6 +15,7 @@ use crate::read::{
     ByHelper, SCM_FP_COUNT, SKB_CB, SKB_LEN, SKB_SK, SOCKET_SK, UNIXCB_FP, UNIXCB_GID, UNIXCB_PID,
     UNIXCB_UID, Way, pointer, read_or_0,
 };
+use crate::task::OfTask;
 use crate::{cgroup, emit, task, waiting};
 
 /// `MSG_PEEK`, `include/linux/socket.h`: the datagram stays in the queue.
@@ -53,7 +54,7 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
 
 /// A datagram of which so much is known has left the queue of a receiver.
 #[inline(always)]
-pub fn leave<C: EbpfContext, W: Way>(
+pub fn leave<C: EbpfContext, W: OfTask>(
     ctx: &C,
     emitter: Emitter,
     skb: u64,
@@ -61,9 +62,9 @@ pub fn leave<C: EbpfContext, W: Way>(
     queued: &Queued,
 ) -> Option<()> {
     let scratch = emit::scratch(emitter)?;
-    cgroup::announce(ctx, emitter, scratch);
+    let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     let dequeue = emit::record::<Dequeue>(scratch);
-    task::describe(&mut dequeue.reader);
+    task::describe::<W>(&mut dequeue.reader, cgroup_id);
     dequeue.receiver_inode = queued.receiver_inode;
     dequeue.queued_ns = queued.queued_ns;
     dequeue.len = W::get(skb, &SKB_LEN);
@@ -151,9 +152,9 @@ pub fn close<C: EbpfContext>(
         return None;
     }
     let scratch: &mut Scratch = emit::scratch(emitter)?;
-    cgroup::announce(ctx, emitter, scratch);
+    let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     let closed = emit::record::<ReceiverClosed>(scratch);
-    task::describe(&mut closed.closer);
+    task::describe::<ByHelper>(&mut closed.closer, cgroup_id);
     closed.inode = key.inode;
     closed.queue_len = queue_length::<ByHelper>(sk);
     closed.rule = state.rule;

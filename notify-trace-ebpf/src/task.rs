@@ -10,10 +10,9 @@ use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
 use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
 use crate::read::{
-    ByHelper, ByLoad, CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, PID_LEVEL, PID_NAMESPACE_INUM,
-    PID_NUMBERS, PID_TASKS, Pair, TASK_CGROUPS, TASK_COMM, TASK_FLAGS, TASK_GROUP_LEADER,
-    TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID, TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE,
-    Way, field, load, read, read_or_0, read_pair,
+    ByHelper, ByLoad, PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, Pair, TASK_COMM,
+    TASK_FLAGS, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
+    TASK_THREAD_PID, UPID_NR, UPID_NS, UPID_SIZE, Way, field, load, read, read_or_0, read_pair,
 };
 
 /// `PF_IO_WORKER`, `include/linux/sched.h`.
@@ -41,13 +40,6 @@ pub fn process() -> u32 {
 /// The current cgroup v2's id.
 #[inline(always)]
 pub fn cgroup_id() -> u64 {
-    if TYPED_TASK.load() != 0 {
-        // SAFETY: a helper without arguments.
-        let task = unsafe { bpf_get_current_task_btf() } as u64;
-        let set = ByLoad::get::<u64>(task, &TASK_CGROUPS);
-        let node = ByLoad::get::<u64>(ByLoad::get::<u64>(set, &CSS_SET_DFL_CGRP), &CGROUP_KN);
-        return ByLoad::get(node, &KERNFS_ID);
-    }
     // SAFETY: a helper without arguments.
     unsafe { bpf_get_current_cgroup_id() }
 }
@@ -113,15 +105,13 @@ pub fn start_boottime_ns(leader: u64) -> u64 {
 #[unsafe(no_mangle)]
 pub static TYPED_TASK: Global<u32> = Global::new(0);
 
-/// Writes the facts of the current task.
+/// Writes the facts of the current task, which is of this cgroup. By loads only where it is done for each
+/// datagram: each pointer that is loaded has the verifier look for four names among all types of the kernel,
+/// one after the other (before Linux 6.19).
 #[inline(never)]
-pub fn describe(out: &mut Task) {
-    if TYPED_TASK.load() == 0 {
-        describe_by::<ByHelper>(out, current());
-    } else {
-        // SAFETY: a helper without arguments.
-        describe_by::<ByLoad>(out, unsafe { bpf_get_current_task_btf() } as u64);
-    }
+pub fn describe<W: OfTask>(out: &mut Task, cgroup_id: u64) {
+    out.cgroup_id = cgroup_id;
+    W::describe(out);
 }
 
 #[inline(always)]
@@ -130,7 +120,6 @@ fn describe_by<W: OfTask>(out: &mut Task, task: u64) {
     let thread = thread();
     let ids = bpf_get_current_uid_gid();
     out.start_boottime_ns = W::get(leader, &TASK_START_BOOTTIME);
-    out.cgroup_id = cgroup_id();
     out.tgid = (thread >> 32) as u32;
     out.tid = thread as u32;
     out.uid = ids as u32;
@@ -148,7 +137,9 @@ fn describe_by<W: OfTask>(out: &mut Task, task: u64) {
 }
 
 /// What is read of a task in another way where its type is known.
-trait OfTask: Way {
+pub trait OfTask: Way {
+    /// Writes the facts of the current task, except for its cgroup.
+    fn describe(out: &mut Task);
     /// The id that a `struct pid` has in its own, innermost pid namespace, and that one's inode number; 0: unknown.
     fn innermost(pid: u64) -> (u32, u32);
     /// The name of the current task, which this is.
@@ -156,6 +147,11 @@ trait OfTask: Way {
 }
 
 impl OfTask for ByHelper {
+    #[inline(always)]
+    fn describe(out: &mut Task) {
+        describe_by::<Self>(out, current());
+    }
+
     #[inline(always)]
     fn innermost(pid: u64) -> (u32, u32) {
         let Some(numbers) = field(pid, &PID_NUMBERS) else {
@@ -171,6 +167,16 @@ impl OfTask for ByHelper {
 }
 
 impl OfTask for ByLoad {
+    #[inline(always)]
+    fn describe(out: &mut Task) {
+        if TYPED_TASK.load() == 0 {
+            describe_by::<ByHelper>(out, current());
+        } else {
+            // SAFETY: a helper without arguments.
+            describe_by::<Self>(out, unsafe { bpf_get_current_task_btf() } as u64);
+        }
+    }
+
     #[inline(always)]
     fn innermost(pid: u64) -> (u32, u32) {
         let level = Self::get::<u32>(pid, &PID_LEVEL);

@@ -36,10 +36,10 @@ pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
     }
     let emitter = Emitter::TraceSend;
     let scratch = emit::scratch(emitter)?;
-    cgroup::announce(ctx, emitter, scratch);
+    let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     let inode = socket_inode(sk);
     let last = emit::record::<LastSender>(scratch);
-    task::describe(&mut last.task);
+    task::describe::<ByHelper>(&mut last.task, cgroup_id);
     last.inode = inode;
     last.is_wanted = u64::from(task::is_wanted());
     let sender = last.task;
@@ -165,7 +165,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         last = last_sender(receiving);
     }
     announce_receiver(ctx, emitter, scratch, &key, state);
-    cgroup::announce(ctx, emitter, scratch);
+    let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     // SAFETY: a `Send` and a whole payload fit into the room; the helper checks the source.
     let rc = unsafe {
         bpf_probe_read_kernel(
@@ -201,7 +201,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         let _ = SENDERS.insert(sender.tgid, sender.start_boottime_ns, 0);
     }
     let dequeue = emit::record::<Dequeue>(scratch);
-    task::describe(&mut dequeue.reader);
+    task::describe::<ByHelper>(&mut dequeue.reader, cgroup_id);
     dequeue.receiver_inode = inode;
     dequeue.queued_ns = 0;
     dequeue.len = len;

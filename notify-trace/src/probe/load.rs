@@ -30,9 +30,6 @@ pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
 
-/// What is told of a task.
-const TASK_FEATURES: [Feature; 3] = [Feature::Process, Feature::PidNamespace, Feature::CgroupPath];
-
 /// What to load and attach.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -85,7 +82,7 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     // Where a field of it is absent, a pointer would be, too.
     let has_fields = !offsets
         .missing()
-        .any(|(field, _)| TASK_FEATURES.contains(&field.feature));
+        .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
     let typed_task = u32::from(has_fields && has_typed_task());
     loader.override_global("TYPED_TASK", &typed_task, true);
     if uses_slots {
