@@ -148,7 +148,8 @@ pub struct Queue {
     pub flags: u32,
     /// How often these places were given up.
     pub generation: u32,
-    pub pad: u32,
+    /// 1: a datagram found none of them free, and went to `QUEUED`.
+    pub spilled: u32,
 }
 
 /// A datagram in the queue of a socket that has places, as in `Queued`.
@@ -205,6 +206,9 @@ impl ReceiverState {
 pub const RECEIVER_ANNOUNCED: u32 = 1;
 /// [`ReceiverState::flags`]: no rule, but a selected datagram went there by the sender's spelling.
 pub const RECEIVER_TRACKED: u32 = 2;
+
+/// The same of what is read of a receiving socket that has places; kept nowhere.
+pub const RECEIVER_HAS_PLACES: u32 = 4;
 
 /// A call of `unix_dgram_connect` in flight, by thread.
 #[derive(Clone, Copy)]
@@ -358,7 +362,7 @@ pub static PLACES: Array<Place> = Array::with_max_entries(QUEUES_WITH_PLACES * P
 /// once can't be inserted twice.
 #[map]
 pub static CLAIMS: HashMap<u64, u8> = HashMap::with_max_entries(2 * QUEUES_WITH_PLACES, 0);
-/// Plan of trampolines: 1 once a datagram was put into `QUEUED`.
+/// Plan of trampolines: 1 once a datagram to a socket without places was put into `QUEUED`.
 #[map]
 pub static OVERFLOWED: Array<u32> = Array::with_max_entries(1, 0);
 /// Plan of trampolines: receiving sockets that are none of ours, by inode number. A cache.

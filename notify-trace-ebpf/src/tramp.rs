@@ -14,8 +14,8 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use notify_trace_common::limits::Emitter;
 
 use crate::maps::{
-    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, ReceiverKey, ReceiverState, Scratch,
-    UNRELATED, UNRELATED_PLACES, Unrelated,
+    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, RECEIVER_HAS_PLACES, ReceiverKey,
+    ReceiverState, Scratch, UNRELATED, UNRELATED_PLACES, Unrelated,
 };
 use crate::payload::{
     AF_UNIX, Destination, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination,
@@ -159,8 +159,18 @@ pub fn try_queue(ctx: &FEntryContext) -> Option<()> {
         return None;
     }
     let call = slots::copy(Emitter::TrampQueue, call)?;
-    if let Some(state) = queue::announce_receiver(ctx, Emitter::TrampQueue, scratch, &key, state) {
-        waiting::claim(scratch, &key, state.word());
+    let has_places = state.flags & RECEIVER_HAS_PLACES != 0;
+    let state = ReceiverState {
+        flags: state.flags & !RECEIVER_HAS_PLACES,
+        ..state
+    };
+    let changed = queue::announce_receiver(ctx, Emitter::TrampQueue, scratch, &key, state);
+    if changed.is_some() || !has_places {
+        waiting::claim(scratch, &key, changed.unwrap_or(state).word());
+    }
+    if call.queue_tries > 0 {
+        // The sender waited for room. The receiver may be another one by now.
+        waiting::withdraw(scratch, call.skb, call.id, call.receiver_sk);
     }
     let queued = queue::join::<_, ByLoad>(
         ctx,
@@ -278,6 +288,7 @@ pub fn try_release(ctx: &FEntryContext) -> Option<()> {
     if sk == 0 || !is_unix_datagram(sk) {
         return None;
     }
-    let known = waiting::close(emit::scratch(Emitter::TrampRelease)?, sk);
+    let scratch = emit::scratch(Emitter::TrampRelease)?;
+    let known = waiting::close(scratch, sk, socket_inode(sk));
     receive::close(ctx, Emitter::TrampRelease, sk, known)
 }

@@ -1,15 +1,19 @@
 //! Datagrams in queues: what is known of one from the moment it is about to be queued until it leaves.
 //!
-//! In the plan of trampolines each receiving socket has a few places of its own, for a hash whose entries
-//! age costs more than all other maps together. A socket's places need no lock of ours: what is put there
-//! is put with the receiver's own lock held (`unix_state_lock` in `unix_dgram_sendmsg`), one datagram after
-//! the other, and who takes one out looks only for that which the kernel has just given to it. A socket for
-//! which there are no places, and a datagram that finds its places taken, go to `QUEUED`, as they all do in
-//! the plan of probes.
+//! In the plan of trampolines a receiving socket has a few places of its own, for a hash whose entries age
+//! costs more than all other maps together. Nothing races for a place: what is put there is put with the
+//! receiver's own lock held (`unix_state_lock` in `unix_dgram_sendmsg`), one datagram after the other, and
+//! who takes one out looks only for that which the kernel has just given to it, reads it, and frees its place
+//! last. A socket for which there are no places, and a datagram that finds its places taken, go to `QUEUED`, as
+//! they all do in the plan of probes.
 //!
 //! Where the places of two sockets would be the same, the first one has them until it is closed. A program
 //! that was begun before that may still be at work, so they rest for a while before another socket gets
-//! them. Not before one at the same address: whoever works with a `struct sock` keeps it from being used again.
+//! them. Not before one at the same address: who holds the lock of a `struct sock` keeps it from being used again.
+//! A socket that is being closed may be sent to once more; it gets none anew.
+//!
+//! A datagram that was seen to come and not to go keeps its place until its buffer comes again or its receiver
+//! is closed (a send that failed with its end missed, a queue that was purged): the others go to the hash then.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -17,8 +21,8 @@ use notify_trace_common::limits::{Emitter, PLACES_PER_QUEUE, QUEUES_WITH_PLACES}
 
 use crate::emit;
 use crate::maps::{
-    CLAIMS, OVERFLOWED, PLACES, Place, QUEUED, QUEUES, Queue, Queued, ReceiverKey, ReceiverState,
-    Scratch,
+    CLAIMS, OVERFLOWED, PLACES, Place, QUEUED, QUEUES, Queue, Queued, RECEIVER_HAS_PLACES,
+    ReceiverKey, ReceiverState, Scratch,
 };
 
 /// How long places rest between two sockets: much longer than a program runs, also one on a virtual CPU that
@@ -37,20 +41,87 @@ fn number_of(scratch: &mut Scratch, receiver_sk: u64) -> u32 {
 #[inline(always)]
 fn queue(number: u32) -> Option<&'static mut Queue> {
     let queue = QUEUES.get_ptr_mut(number)?;
-    // SAFETY: a map's value, valid as long as the programs; who may write it is said above.
+    // SAFETY: a map's value, valid as long as the programs. It is written by who holds its owner's lock, or
+    // made or gave up its claim; all others compare `sk`, and read what doesn't change while that is theirs.
     Some(unsafe { &mut *queue })
+}
+
+/// A place, read and written field by field in the order that is said here: another CPU may look at it.
+#[derive(Clone, Copy)]
+struct At(*mut Place);
+
+impl At {
+    #[inline(always)]
+    fn skb(self) -> u64 {
+        // SAFETY: a field of a map's value, aligned, valid as long as the programs; so below.
+        unsafe { (&raw const (*self.0).skb).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn id(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.0).id).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn free(self) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.0).skb).write_volatile(0) };
+    }
+
+    /// Fills a place that is free, or that has what is to be replaced.
+    #[inline(always)]
+    fn fill(self, skb: u64, queued: &Queued) {
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*self.0).id).write_volatile(queued.id);
+            (&raw mut (*self.0).sk).write_volatile(queued.sk);
+            (&raw mut (*self.0).queued_ns).write_volatile(queued.queued_ns);
+            (&raw mut (*self.0).rule).write_volatile(queued.rule);
+            (&raw mut (*self.0).skb).write_volatile(skb);
+        }
+    }
+
+    /// Reads what is here, and frees the place.
+    #[inline(always)]
+    fn empty(self, receiver_sk: u64, receiver_inode: u64) -> Queued {
+        // SAFETY: as above.
+        let queued = unsafe {
+            Queued {
+                id: (&raw const (*self.0).id).read_volatile(),
+                sk: (&raw const (*self.0).sk).read_volatile(),
+                receiver_sk,
+                receiver_inode,
+                queued_ns: (&raw const (*self.0).queued_ns).read_volatile(),
+                rule: (&raw const (*self.0).rule).read_volatile(),
+                pad: 0,
+            }
+        };
+        self.free();
+        queued
+    }
 }
 
 /// The two places that a buffer may be at.
 #[inline(always)]
-fn places(scratch: &mut Scratch, number: u32, skb: u64) -> Option<(*mut Place, *mut Place)> {
+fn places(scratch: &mut Scratch, number: u32, skb: u64) -> Option<(At, At)> {
     // The kernel's buffers lie 256 bytes apart.
     let at = (emit::number(scratch, skb) >> 8) as u32 & (PLACES_PER_QUEUE - 1);
     let first = number * PLACES_PER_QUEUE;
     Some((
-        PLACES.get_ptr_mut(first + at)?,
-        PLACES.get_ptr_mut(first + (at ^ 1))?,
+        At(PLACES.get_ptr_mut(first + at)?),
+        At(PLACES.get_ptr_mut(first + (at ^ 1))?),
     ))
+}
+
+/// Frees all places of a number.
+#[inline(always)]
+fn free_all(number: u32) {
+    for at in 0..PLACES_PER_QUEUE {
+        if let Some(place) = PLACES.get_ptr_mut(number * PLACES_PER_QUEUE + at) {
+            At(place).free();
+        }
+    }
 }
 
 /// What is known of a receiving socket that has places, and its address.
@@ -67,7 +138,7 @@ pub fn state_of(
         queue.address,
         ReceiverState {
             rule: queue.rule,
-            flags: queue.flags,
+            flags: queue.flags | RECEIVER_HAS_PLACES,
         },
     ))
 }
@@ -80,52 +151,72 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
     let Some(queue) = queue(number) else {
         return;
     };
-    if queue.sk != key.sk {
+    if queue.sk == key.sk {
+        if queue.inode != key.inode {
+            // The end of one at the same address was missed.
+            free_all(number);
+        }
+    } else {
+        let is_same_address = queue.last_sk == key.sk;
         // SAFETY: a helper without arguments.
         let now_ns = unsafe { bpf_ktime_get_ns() };
-        let has_rested = queue.freed_ns == 0
-            || queue.last_sk == key.sk
-            || now_ns.wrapping_sub(queue.freed_ns) > REST_NS;
-        let is_free = queue.sk == 0 && has_rested;
+        let has_rested =
+            queue.freed_ns == 0 || is_same_address || now_ns.wrapping_sub(queue.freed_ns) > REST_NS;
+        let is_being_closed = is_same_address && queue.inode == key.inode;
+        let generation = queue.generation;
         // Of two that want them at once, one is the first.
-        let claim = u64::from(number) << 32 | u64::from(queue.generation);
-        if !is_free || CLAIMS.insert(claim, 1, u64::from(BPF_NOEXIST)).is_err() {
+        let claim = u64::from(number) << 32 | u64::from(generation);
+        if queue.sk != 0
+            || !has_rested
+            || is_being_closed
+            || CLAIMS.insert(claim, 1, u64::from(BPF_NOEXIST)).is_err()
+        {
             return;
         }
+        let generation_now = &raw const queue.generation;
+        // SAFETY: a field of a map's value, aligned. Who stood still before the insertion may be late.
+        if unsafe { generation_now.read_volatile() } != generation {
+            return;
+        }
+        free_all(number);
+        queue.spilled = 0;
     }
     queue.inode = key.inode;
     queue.address = key.address;
     queue.rule = state as u32;
     queue.flags = (state >> 32) as u32;
-    queue.sk = key.sk;
+    let sk = &raw mut queue.sk;
+    // SAFETY: a field of a map's value, aligned; written last, for it says whose the rest is.
+    unsafe { sk.write_volatile(key.sk) };
 }
 
 /// A receiving socket is closed: another one may get its places, if it had some. What is known of it from
 /// there, or nothing, which is what is known of one that nobody selects.
 #[inline(always)]
-pub fn close(scratch: &mut Scratch, receiver_sk: u64) -> ReceiverState {
+pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverState {
     let number = number_of(scratch, receiver_sk);
     let Some(queue) = queue(number).filter(|queue| queue.sk == receiver_sk) else {
         return ReceiverState::from_word(0);
     };
-    let known = ReceiverState {
-        rule: queue.rule,
-        flags: queue.flags,
-    };
-    for at in 0..PLACES_PER_QUEUE {
-        if let Some(place) = PLACES.get_ptr_mut(number * PLACES_PER_QUEUE + at) {
-            // SAFETY: a map's value; what is in it can't be received any more.
-            unsafe { (*place).skb = 0 };
+    let known = if queue.inode == inode {
+        ReceiverState {
+            rule: queue.rule,
+            flags: queue.flags,
         }
-    }
+    } else {
+        ReceiverState::from_word(0)
+    };
+    free_all(number);
     // SAFETY: a helper without arguments.
     queue.freed_ns = unsafe { bpf_ktime_get_ns() };
     // This claim stays until the next one is given up, so that nobody can make it a second time.
     let before = u64::from(number) << 32 | u64::from(queue.generation.wrapping_sub(1));
     let _ = CLAIMS.remove(before);
-    queue.generation = queue.generation.wrapping_add(1);
     queue.last_sk = receiver_sk;
-    queue.sk = 0;
+    queue.generation = queue.generation.wrapping_add(1);
+    let sk = &raw mut queue.sk;
+    // SAFETY: a field of a map's value, aligned; written last, for then others may have the rest.
+    unsafe { sk.write_volatile(0) };
     known
 }
 
@@ -133,30 +224,25 @@ pub fn close(scratch: &mut Scratch, receiver_sk: u64) -> ReceiverState {
 #[inline(always)]
 pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -> Option<()> {
     let number = number_of(scratch, queued.receiver_sk);
-    if queue(number)?.sk == queued.receiver_sk {
-        let (one, other) = places(scratch, number, skb)?;
-        // SAFETY: map values, valid as long as the programs; who may write them is said above.
-        let (one, other) = unsafe { (&mut *one, &mut *other) };
-        if other.skb == skb {
+    if let Some(queue) = queue(number).filter(|queue| queue.sk == queued.receiver_sk)
+        && let Some((one, other)) = places(scratch, number, skb)
+    {
+        if other.skb() == skb {
             // It was seen to come and not to go, and its buffer is used again.
-            other.skb = 0;
+            other.free();
         }
-        let place = if one.skb == 0 || one.skb == skb {
+        let place = if one.skb() == 0 || one.skb() == skb {
             one
         } else {
             other
         };
-        if place.skb == 0 || place.skb == skb {
-            place.id = queued.id;
-            place.sk = queued.sk;
-            place.queued_ns = queued.queued_ns;
-            place.rule = queued.rule;
-            place.skb = skb;
+        if place.skb() == 0 || place.skb() == skb {
+            place.fill(skb, queued);
             return Some(());
         }
-    }
-    if let Some(overflowed) = OVERFLOWED.get_ptr_mut(0) {
-        // SAFETY: a map's value. Who takes the datagram out of the queue took the lock of that after us.
+        queue.spilled = 1;
+    } else if let Some(overflowed) = OVERFLOWED.get_ptr_mut(0) {
+        // SAFETY: a map's value. Who takes the datagram out of the queue takes the lock of that after us.
         unsafe { overflowed.write_volatile(1) };
     }
     put_in_table(emitter, skb, queued)
@@ -175,29 +261,20 @@ pub fn put_in_table(emitter: Emitter, skb: u64, queued: &Queued) -> Option<()> {
 #[inline(always)]
 pub fn take(scratch: &mut Scratch, skb: u64, sk: u64, receiver_sk: u64) -> Option<Queued> {
     let number = number_of(scratch, receiver_sk);
-    let queue = queue(number)?;
-    if queue.sk == receiver_sk {
-        let (one, other) = places(scratch, number, skb)?;
-        // SAFETY: map values, valid as long as the programs; who may write them is said above.
-        let (one, other) = unsafe { (&mut *one, &mut *other) };
-        let place = if one.skb == skb { one } else { other };
-        if place.skb == skb {
-            let queued = Queued {
-                id: place.id,
-                sk: place.sk,
-                receiver_sk,
-                receiver_inode: queue.inode,
-                queued_ns: place.queued_ns,
-                rule: place.rule,
-                pad: 0,
-            };
-            place.skb = 0;
-            return (queued.sk == sk).then_some(queued);
+    let is_in_table = match queue(number).filter(|queue| queue.sk == receiver_sk) {
+        Some(queue) => {
+            let (one, other) = places(scratch, number, skb)?;
+            let place = if one.skb() == skb { one } else { other };
+            if place.skb() == skb {
+                let queued = place.empty(receiver_sk, queue.inode);
+                return (queued.sk == sk).then_some(queued);
+            }
+            queue.spilled
         }
-    }
-    let overflowed = OVERFLOWED.get_ptr_mut(0)?;
-    // SAFETY: a map's value.
-    if unsafe { overflowed.read_volatile() } == 0 {
+        // SAFETY: a map's value.
+        None => unsafe { OVERFLOWED.get_ptr_mut(0)?.read_volatile() },
+    };
+    if is_in_table == 0 {
         return None;
     }
     take_from_table(skb, sk, receiver_sk)
@@ -216,19 +293,17 @@ pub fn take_from_table(skb: u64, sk: u64, receiver_sk: u64) -> Option<Queued> {
     Some(queued)
 }
 
-/// A datagram that was about to be queued was not. Its buffer was freed before; the address may carry another
-/// one by now, which has another id.
-#[inline(always)]
+/// A datagram that was about to be queued was not, or is so once more. Where it was not, its buffer was freed
+/// before; the address may carry another one by now, which has another id.
+#[inline(never)]
 pub fn withdraw(scratch: &mut Scratch, skb: u64, id: u64, receiver_sk: u64) {
     let number = number_of(scratch, receiver_sk);
     if queue(number).is_some_and(|queue| queue.sk == receiver_sk)
         && let Some((one, other)) = places(scratch, number, skb)
     {
-        // SAFETY: map values, valid as long as the programs; who may write them is said above.
-        let (one, other) = unsafe { (&mut *one, &mut *other) };
-        let place = if one.skb == skb { one } else { other };
-        if place.skb == skb && place.id == id {
-            place.skb = 0;
+        let place = if one.skb() == skb { one } else { other };
+        if place.skb() == skb && place.id() == id {
+            place.free();
         }
     }
     withdraw_from_table(skb, id);
