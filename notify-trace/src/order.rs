@@ -65,15 +65,15 @@ impl<T> Order<T> {
     /// most so many, and drops it; whether there are more. (Shown where it lies: to be moved would cost more
     /// than to be sorted.)
     pub fn release(&mut self, before_ns: u64, at_most: usize, mut show: impl FnMut(&T)) -> bool {
-        let mut given = 0;
+        let mut shown = 0;
         while let Some(first) = self.waiting.peek() {
             if first.time_ns >= before_ns && first.time_ns >= self.released_ns {
                 break;
             }
-            if given == at_most {
+            if shown == at_most {
                 return true;
             }
-            given += 1;
+            shown += 1;
             self.pop(&mut show);
         }
         false

@@ -1,7 +1,10 @@
 //! Wires the stages: rings, decode, order, join, enrich, explain, sink. Tasks, shutdown, deadlines and
-//! the counting of losses live only here: `stages` is what a record passes, `command` the command that is traced.
+//! the counting of losses live only here: `stages` is what a record passes, `output` where it ends, `command` the
+//! command that is traced.
 
 mod command;
+mod losses;
+mod output;
 mod own;
 mod shed;
 mod stages;

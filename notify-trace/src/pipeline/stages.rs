@@ -1,15 +1,17 @@
 //! The stages from decode to sink as one thing that takes bytes, and what is counted on the way.
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use notify_trace_common::limits::Counters;
 use tokio::time::Instant;
 use zerocopy::FromBytes;
 
+use super::losses::LossWatch;
+use super::output::Output;
 use super::own::Own;
 use super::shed::Shed;
 use super::{ORDER_SLACK_NS, Settings};
@@ -28,7 +30,6 @@ use crate::probe::ring::Rings;
 use crate::select::Rules;
 use crate::sink::file::Fresh;
 use crate::sink::{Reading, Sink};
-use crate::tally::Tally;
 
 /// How long a notification may be open before it is passed on as pending.
 const PENDING_AFTER_NS: u64 = 250_000_000;
@@ -38,9 +39,6 @@ const MAX_OPEN: usize = 65_536;
 
 /// How old the offset of the wall clock may be: a clock that is set is noticed after this time.
 const CLOCK_AGE_NS: u64 = 100_000_000;
-
-/// Losses that leave no gap in the rings are looked for when something was read, at most this often.
-const LOSS_CHECK_NS: u64 = 1_000_000_000;
 
 /// How often time passes for what is concluded from silence, while nothing else happens.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -54,13 +52,9 @@ const RELEASED_AT_ONCE: usize = 64;
 const MAX_WAITING: usize = 65_536;
 const MAX_WAITING_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How soon a gap is looked into.
-const GAP_CHECK_NS: u64 = 100_000_000;
-
 /// The stages from decode to sink, and what is counted on the way.
 pub(super) struct Stages<'a> {
     rules: &'a Rules,
-    count: Option<u64>,
     order: Order<Record>,
     /// Bytes of the records in it.
     waiting_bytes: u64,
@@ -71,13 +65,9 @@ pub(super) struct Stages<'a> {
     records: Option<BufWriter<Fresh>>,
     clock: WallClock,
     clock_taken_ns: u64,
-    sink: &'a mut dyn Sink,
-    failed: Option<io::Error>,
-    tally: Tally,
+    output: Output<'a>,
     undecodable: u64,
-    shown: Losses,
-    checked_ns: u64,
-    gaps_seen: u64,
+    loss_watch: LossWatch,
     own: Option<Own>,
     shed: Option<Shed>,
 }
@@ -97,7 +87,6 @@ impl<'a> Stages<'a> {
         }
         Self {
             rules: &settings.rules,
-            count: settings.count,
             order: Order::new(),
             waiting_bytes: 0,
             join: Join::new(JoinConfig {
@@ -112,13 +101,9 @@ impl<'a> Stages<'a> {
             records: records.map(BufWriter::new),
             clock: WallClock::now(),
             clock_taken_ns: clock::now(),
-            sink,
-            failed: None,
-            tally: Tally::default(),
+            output: Output::new(sink, settings.count),
             undecodable: 0,
-            shown: Losses::default(),
-            checked_ns: 0,
-            gaps_seen: 0,
+            loss_watch: LossWatch::default(),
             own: settings.service.is_some().then(Own::default),
             shed: settings
                 .service
@@ -155,7 +140,7 @@ impl<'a> Stages<'a> {
         let length = <u32 as FromBytes>::read_from_prefix(bytes).map_or(0, |(size, _)| size);
         let length = usize::try_from(length).unwrap_or(0).min(bytes.len());
         if let Err(error) = records.write_all(&bytes[..length]) {
-            self.failed.get_or_insert(error);
+            self.output.fail(error);
         }
     }
 
@@ -210,15 +195,12 @@ impl<'a> Stages<'a> {
     ) {
         let Self {
             rules,
-            count,
             order,
             join,
             enrich,
             explain,
             clock,
-            sink,
-            failed,
-            tally,
+            output,
             own,
             rooms,
             ..
@@ -237,7 +219,7 @@ impl<'a> Stages<'a> {
                 managers.look(&event);
             }
             explain.take(event, &mut |shown| {
-                write(*sink, failed, tally, *count, &shown);
+                output.write(&shown);
                 if let Shown::Event(event) = shown {
                     rooms.give(event);
                 }
@@ -271,33 +253,21 @@ impl<'a> Stages<'a> {
     /// Writes what is shown in `step`.
     fn show(&mut self, step: impl FnOnce(&mut Explain, &mut dyn FnMut(Shown))) {
         let Self {
-            explain,
-            sink,
-            failed,
-            tally,
-            ..
+            explain, output, ..
         } = self;
-        step(explain, &mut |shown| {
-            write(*sink, failed, tally, None, &shown);
-        });
+        step(explain, &mut |shown| output.write_own(&shown));
     }
 
     /// Lets go of what the sink has buffered.
     pub(super) fn flush(&mut self) {
-        if self.failed.is_some() {
-            return;
-        }
-        let records = self.records.as_mut().map_or(Ok(()), BufWriter::flush);
-        if let Err(error) = records.and_then(|()| self.sink.flush()) {
-            self.failed = Some(error);
-        }
+        let records = &mut self.records;
+        self.output
+            .flush(|| records.as_mut().map_or(Ok(()), BufWriter::flush));
     }
 
     /// Waits until everything is where it should be.
     pub(super) fn close(&mut self) {
-        if let Err(error) = self.sink.finish() {
-            self.failed.get_or_insert(error);
-        }
+        self.output.close();
     }
 
     /// How long to wait before the rings are read again, if that is longer than usual.
@@ -318,29 +288,30 @@ impl<'a> Stages<'a> {
 
     /// When the sink wants to be woken.
     pub(super) fn sink_wakes_at(&self) -> Option<Instant> {
-        self.sink.wakes_at()
+        self.output.ask().wakes_at()
     }
 
     /// Tells the sink how reading stands, and wakes it if it is time.
     pub(super) fn tell_reading(&mut self, rings: &Rings) {
-        self.sink.reading(Reading {
+        let sink = self.output.sink();
+        sink.reading(Reading {
             records: rings.received().records,
             fullest_bytes: rings.fullest_bytes(),
             ring_bytes: rings.ring_bytes(),
         });
-        if self.sink.wakes_at().is_some_and(|at| at <= Instant::now()) {
-            self.sink.wake();
+        if sink.wakes_at().is_some_and(|at| at <= Instant::now()) {
+            sink.wake();
         }
     }
 
     /// Tells the sink that no more is captured.
     pub(super) fn stopping(&mut self) {
-        self.sink.stopping();
+        self.output.sink().stopping();
     }
 
     /// Has the settings of the sink read anew. What was not passed on yet is shown by the new ones.
     pub(super) fn reload(&mut self) {
-        let Some(options) = self.sink.reload() else {
+        let Some(options) = self.output.sink().reload() else {
             return;
         };
         let view = options.describe();
@@ -355,15 +326,12 @@ impl<'a> Stages<'a> {
 
     /// When the sink wants no more, if it says so.
     pub(super) fn sink_ends_at(&self) -> Option<Instant> {
-        self.sink.ends_at()
+        self.output.ask().ends_at()
     }
 
     /// Whether nothing more is to be written.
     pub(super) fn is_ended(&self) -> bool {
-        self.failed.is_some()
-            || self
-                .count
-                .is_some_and(|count| self.tally.notifications >= count)
+        self.output.is_ended()
     }
 
     /// All losses so far, by the kernel programs' own counters.
@@ -393,40 +361,29 @@ impl<'a> Stages<'a> {
     pub(super) fn show_losses(&mut self, loaded: &Attached, rings: &Rings) -> Result<()> {
         let received = rings.received();
         let gaps = received.gaps + received.reported_lost;
-        let now_ns = clock::now();
-        let interval_ns = if gaps == self.gaps_seen {
-            LOSS_CHECK_NS
-        } else {
-            GAP_CHECK_NS
-        };
-        if now_ns.saturating_sub(self.checked_ns) < interval_ns {
-            return Ok(());
+        if self.loss_watch.is_due(gaps, clock::now()) {
+            let losses = self.losses(&loaded.counters()?, loaded.programs_skipped());
+            self.show_new_losses(losses);
         }
-        self.gaps_seen = gaps;
-        self.checked_ns = now_ns;
-        let losses = self.losses(&loaded.counters()?, loaded.programs_skipped());
-        self.show_new_losses(losses);
         Ok(())
     }
 
     /// Shows of all losses what is new.
     pub(super) fn show_new_losses(&mut self, losses: Losses) {
-        let since = losses.since(&self.shown);
-        if since.any() {
+        if let Some(losses) = self.loss_watch.take_new(losses) {
             let time = self.clock.at(clock::now());
             let shed_from = self.shed_from();
             self.emit(Event::Loss(Loss {
                 time,
-                losses: since,
+                losses,
                 shed_from,
             }));
-            self.shown = losses;
         }
     }
 
     /// The last event.
     pub(super) fn summary(&self, attempted: u64, received: u64, losses: Losses) -> Summary {
-        let tally = &self.tally;
+        let tally = self.output.tally();
         let monotonic_ns = clock::now();
         Summary {
             time: self.clock.at(monotonic_ns),
@@ -447,46 +404,7 @@ impl<'a> Stages<'a> {
 
     /// What the sink said: a closed pipe is nothing to complain about.
     pub(super) fn into_result(self) -> Result<()> {
-        match self.failed {
-            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(error).context("cannot write the output")
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Writes an event unless writing has failed before, or enough notifications were written: then
-/// only the fates of those still matter.
-fn write(
-    sink: &mut dyn Sink,
-    failed: &mut Option<io::Error>,
-    tally: &mut Tally,
-    count: Option<u64>,
-    shown: &Shown,
-) {
-    let event = match shown {
-        Shown::Event(event) => event,
-        Shown::Outcome(outcome) => {
-            if failed.is_none()
-                && let Err(error) = sink.outcome(outcome)
-            {
-                *failed = Some(error);
-            }
-            return;
-        }
-    };
-    let is_enough = count.is_some_and(|count| tally.notifications >= count);
-    let is_wanted = match event {
-        Event::Update(update) => !is_enough || tally.is_open(update.id),
-        _ => !is_enough,
-    };
-    if failed.is_some() || !is_wanted {
-        return;
-    }
-    tally.take(event);
-    if let Err(error) = sink.event(event) {
-        *failed = Some(error);
+        self.output.into_result()
     }
 }
 
