@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::boot::{BOOTS, Boot, Obstacle, Selection, Try};
+use super::boot::{Obstacle, Selection, Try};
+use super::boots::{BOOTS, Boot};
 use super::studies;
 use crate::{
     agent,

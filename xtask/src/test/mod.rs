@@ -4,6 +4,7 @@
 //! tried and reported together.
 
 mod boot;
+mod boots;
 mod checks;
 mod document;
 mod hand_out;
@@ -22,10 +23,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use self::{
-    boot::{Boot, Selection},
-    studies::Engines,
-};
+use self::{boot::Selection, boots::Boot, studies::Engines};
 use crate::{
     agent, collector, dist,
     setup::{self, Need},
@@ -36,7 +34,7 @@ use crate::{
 pub struct Arguments {
     /// Only these boots of the VM tests, such as 6.12 or 6.12-preempt (repeatable); sid-systems is run
     /// only when named
-    #[arg(long, value_name = "NAME", value_parser = boot::boot)]
+    #[arg(long, value_name = "NAME", value_parser = boots::boot)]
     kernel: Vec<Boot>,
     /// How long 6.12-soak runs
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
