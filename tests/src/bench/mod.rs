@@ -10,8 +10,9 @@
 //! `cargo xtask bench`. Progress goes to standard error.
 //!
 //! `notify-trace-tests bench --agent PATH [--bpftrace PATH] [--perf PATH] [--strace PATH] [--rounds N]
-//! [--operations N] [--idle-seconds N] [--few yes]`, as root.
+//! [--operations N] [--idle-seconds N] [--few yes | --counted yes]`, as root.
 
+mod counted;
 mod line;
 mod peer;
 mod programs;
@@ -51,6 +52,8 @@ struct Settings {
     idle_seconds: u32,
     /// Only what is done for peers of another size: how a few figures grow with something else.
     few: bool,
+    /// What is executed, in a guest whose clock counts instructions.
+    counted: bool,
 }
 
 /// How long a peer that has just attached, or has just worked, is left alone.
@@ -81,6 +84,9 @@ fn measure(settings: &Settings, root: &Path) -> Result<()> {
             peer.share = Share::Few;
         }
     }
+    if settings.counted {
+        peers.retain(counted::has_turn);
+    }
     ensure!(peers.len() > 1, "nothing to measure: give --agent PATH");
     if let Some(why) = scene.left_out() {
         say(&Fact::new("left out", why))?;
@@ -93,11 +99,28 @@ fn measure(settings: &Settings, root: &Path) -> Result<()> {
     for round in 1..=settings.rounds {
         for peer in &peers {
             eprintln!("bench: round {round} of {}: {}", settings.rounds, peer.name);
-            one_turn(settings, &scene, root, peer, round)
-                .with_context(|| format!("round {round} under {}", peer.name))?;
+            let turn = if settings.counted {
+                counted::turn(settings, &scene, root, peer, &tell_of(peer, round))
+            } else {
+                one_turn(settings, &scene, root, peer, round)
+            };
+            turn.with_context(|| format!("round {round} under {}", peer.name))?;
         }
     }
     Ok(())
+}
+
+/// Writes what was measured under a peer in a round: what, in which unit, how much.
+fn tell_of(peer: &Peer, round: u32) -> impl Fn(&str, &str, f64) -> Result<()> {
+    move |what, unit, value| {
+        say(&Measured {
+            what,
+            under: peer.name,
+            round,
+            unit,
+            value,
+        })
+    }
 }
 
 /// One peer in one round: everything that is measured of it.
@@ -108,15 +131,7 @@ fn one_turn(
     peer: &Peer,
     round: u32,
 ) -> Result<()> {
-    let tell = |what: &str, unit: &str, value: f64| {
-        say(&Measured {
-            what,
-            under: peer.name,
-            round,
-            unit,
-            value,
-        })
-    };
+    let tell = tell_of(peer, round);
     let is_whole = peer.share == Share::Whole;
     let mut running = Running::start(peer, root)?;
     if let Some(running) = &running {
@@ -310,6 +325,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
         operations: 10_000,
         idle_seconds: 20,
         few: false,
+        counted: false,
     };
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -330,6 +346,7 @@ fn settings(options: &[&str]) -> Result<Settings> {
             "--operations" => settings.operations = number()?,
             "--idle-seconds" => settings.idle_seconds = number()?,
             "--few" if *value == "yes" => settings.few = true,
+            "--counted" if *value == "yes" => settings.counted = true,
             other => bail!("what is {other}?"),
         }
     }

@@ -39,6 +39,8 @@ pub enum Part {
     Whole,
     /// What shows how cost grows with the number of CPUs, in rows of its own.
     Few,
+    /// How many instructions are executed, once: no run has another number.
+    Counted,
 }
 
 /// Rows of a guest in which few are measured.
@@ -64,10 +66,7 @@ pub fn run(
     let logs = agent::target_folder()?.join("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("could not create {}", logs.display()))?;
     let initramfs = logs.join("bench.cpio");
-    let mut options = arguments.guest_options();
-    if part == Part::Few {
-        options.extend(["--few".to_owned(), "yes".to_owned()]);
-    }
+    let options = options(arguments, part);
     pack(&kernel, &binaries, &options)?.write(&initramfs)?;
     let log = logs.join("bench.log");
     let guest = Guest {
@@ -80,10 +79,15 @@ pub fn run(
         disk: Some(&image),
         kept_disk: None,
         console_log: Some(&log),
+        counts_instructions: part == Part::Counted,
         deadline: DEADLINE + DEADLINE_OF_ROUND * arguments.rounds,
     };
     let title = format!(
-        "measuring in a guest of {cpus} CPUs with kernel {}; its console goes to {}",
+        "{} in a guest of {cpus} CPUs with kernel {}; its console goes to {}",
+        match part {
+            Part::Counted => "counting instructions",
+            Part::Whole | Part::Few => "measuring",
+        },
         kernel.version,
         log.display()
     );
@@ -99,7 +103,26 @@ pub fn run(
     Ok(match part {
         Part::Whole => lines,
         Part::Few => growing(lines, cpus),
+        Part::Counted => measured_alone(lines),
     })
+}
+
+/// What the program in the guest is told.
+fn options(arguments: &Arguments, part: Part) -> Vec<String> {
+    let mut options = arguments.guest_options();
+    let only = match part {
+        Part::Whole => return options,
+        Part::Few => ["--few", "yes"].as_slice(),
+        Part::Counted => &["--counted", "yes", "--rounds", "1"],
+    };
+    options.extend(only.iter().map(|word| (*word).to_owned()));
+    options
+}
+
+/// All lines without the facts, which are those of another guest.
+fn measured_alone(mut lines: Vec<Line>) -> Vec<Line> {
+    lines.retain(|line| matches!(line, Line::Measured(_)));
+    lines
 }
 
 /// Of all lines those that show how cost grows, under names of their own.

@@ -23,7 +23,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use self::{fold::Row, line::Line};
+use self::{fold::Row, guest::Part, line::Line};
 use crate::{
     agent,
     setup::{self, Need},
@@ -109,17 +109,12 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
     let mut troubles = Vec::new();
     if !arguments.skip_vm {
         let emulator = emulator::get(&ready.cache)?;
-        for (at, cpus) in arguments.cpus.iter().enumerate() {
-            let part = if at == 0 {
-                guest::Part::Whole
-            } else {
-                guest::Part::Few
-            };
-            match guest::run(&ready, &emulator, arguments, *cpus, part) {
+        for (cpus, part) in guests(&arguments.cpus, &qemu::accelerator()) {
+            match guest::run(&ready, &emulator, arguments, cpus, part) {
                 Ok(more) => lines.extend(more),
+                Err(error) if part == Part::Whole => return Err(error),
                 // What was measured so far is shown.
-                Err(error) if part == guest::Part::Few => troubles.push(format!("{error:#}")),
-                Err(error) => return Err(error),
+                Err(error) => troubles.push(format!("{error:#}")),
             }
         }
     }
@@ -158,6 +153,16 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         land(&figures, &rows, is_emulated(&lines))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The guests, by their CPUs, and what is measured in each. Only an emulator counts instructions.
+fn guests(cpus: &[u32], accelerator: &str) -> Vec<(u32, Part)> {
+    let parts = std::iter::once(Part::Whole).chain(std::iter::repeat(Part::Few));
+    let mut guests: Vec<_> = cpus.iter().copied().zip(parts).collect();
+    if qemu::emulates(accelerator) {
+        guests.push((1, Part::Counted));
+    }
+    guests
 }
 
 /// Puts the table into the page, and an emulator's rows where later runs find them.
@@ -322,6 +327,15 @@ mod tests {
         assert_eq!(refusal(&of(&[8], false)), None);
         assert!(refusal(&of(&[8], true)).is_some());
         assert!(refusal(&of(&[2, 8, 8], false)).is_some());
+    }
+
+    #[test]
+    fn instructions_are_counted_last_and_by_an_emulator_alone() {
+        assert_eq!(
+            guests(&[2, 8], "tcg,thread=multi"),
+            [(2, Part::Whole), (8, Part::Few), (1, Part::Counted)]
+        );
+        assert_eq!(guests(&[2], "kvm"), [(2, Part::Whole)]);
     }
 
     #[test]

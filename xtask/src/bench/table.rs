@@ -17,7 +17,7 @@ const WORDS: [bool; 7] = [true, true, false, false, true, false, false];
 const GAP: &str = "  ";
 
 /// How a unit is shown: name of the lines' field, text, and what a value is divided by.
-const UNITS: [(&str, &str, f64); 11] = [
+const UNITS: [(&str, &str, f64); 12] = [
     ("ns_per_op", "µs/op", 1e3),
     ("ns_per_record", "ns/record", 1.0),
     ("records_per_s", "million records/s", 1e6),
@@ -29,6 +29,7 @@ const UNITS: [(&str, &str, f64); 11] = [
     ("wakeups_per_s", "wake-ups/s", 1.0),
     ("percent", "%", 1.0),
     ("instructions", "instructions", 1.0),
+    ("instructions_per_op", "instructions/op", 1.0),
 ];
 
 /// The table, its lines without blanks at their ends.

@@ -12,13 +12,14 @@ use super::fold::{AGENT, Row, Spread};
 use crate::agent;
 
 /// Units whose values mean the same on any machine; less is better.
-const COMPARABLE: [&str; 6] = [
+const COMPARABLE: [&str; 7] = [
     "rss_bytes",
     "anonymous_bytes",
     "file_bytes",
     "percent",
     "records",
     "instructions",
+    "instructions_per_op",
 ];
 /// What is more by less than this share is the same.
 const TOLERANCE: f64 = 0.02;

@@ -105,6 +105,7 @@ pub fn verb(arguments: &Arguments) -> Result<ExitCode> {
         disk: Some(&image),
         kept_disk: None,
         console_log: Some(&log),
+        counts_instructions: false,
         deadline: DEADLINE + Duration::from_secs(arguments.seconds.into()),
     };
     show(&guest, &log)?;

@@ -206,6 +206,7 @@ impl<'a> Try<'a> {
             disk: self.disk.as_deref(),
             kept_disk: self.kept_disk.as_deref(),
             console_log: None,
+            counts_instructions: false,
             deadline: self.deadline(),
         }
     }

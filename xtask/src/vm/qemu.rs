@@ -43,6 +43,8 @@ pub struct Guest<'a> {
     pub kept_disk: Option<&'a Path>,
     /// Takes what the guest says on its console, so that only its second serial port is heard.
     pub console_log: Option<&'a Path>,
+    /// Its clock goes on by a nanosecond for each instruction: an emulator's guest, of one CPU.
+    pub counts_instructions: bool,
     /// After this time the guest is ended.
     pub deadline: Duration,
 }
@@ -133,7 +135,13 @@ fn arguments(guest: &Guest, accelerator: &str) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
     add("-machine", "q35".into());
-    add("-accel", accelerator.into());
+    if guest.counts_instructions {
+        // No option of the accelerator, but no other one has it, and not with several threads.
+        add("-accel", "tcg,thread=single".into());
+        add("-icount", "shift=0,sleep=off".into());
+    } else {
+        add("-accel", accelerator.into());
+    }
     add("-cpu", "max".into());
     add("-smp", guest.cpus.to_string());
     add("-m", guest.memory.to_string());
@@ -212,6 +220,7 @@ mod tests {
             disk: None,
             kept_disk: None,
             console_log: None,
+            counts_instructions: false,
             deadline: Duration::from_secs(1),
         }
     }
@@ -220,6 +229,18 @@ mod tests {
     fn the_accelerator_is_always_named() {
         let line = arguments(&guest(&Emulator::of_tests(None)), "tcg").join(" ");
         assert!(line.contains("-accel tcg -cpu max"), "{line}");
+    }
+
+    #[test]
+    fn instructions_are_counted_with_one_thread() {
+        let system = Emulator::of_tests(None);
+        let counting = Guest {
+            counts_instructions: true,
+            ..guest(&system)
+        };
+        let line = arguments(&counting, "tcg,thread=multi").join(" ");
+        let wanted = "-accel tcg,thread=single -icount shift=0,sleep=off";
+        assert!(line.contains(wanted), "{line}");
     }
 
     #[test]
