@@ -118,3 +118,103 @@ impl<'a> Output<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlate::samples::{S, Sample, session};
+    use crate::event::{DeliveryState, Update};
+
+    /// Keeps what kind of event it was given, and fails after so many.
+    struct Kept {
+        kinds: Vec<&'static str>,
+        room: usize,
+        error: io::ErrorKind,
+    }
+
+    impl Kept {
+        fn new(room: usize, error: io::ErrorKind) -> Self {
+            Self {
+                kinds: Vec::new(),
+                room,
+                error,
+            }
+        }
+    }
+
+    impl Sink for Kept {
+        fn event(&mut self, event: &Event) -> io::Result<()> {
+            if self.kinds.len() == self.room {
+                return Err(self.error.into());
+            }
+            self.kinds.push(match event {
+                Event::Send(_) => "send",
+                Event::Update(_) => "update",
+                Event::Session(_) => "session",
+                _ => "other",
+            });
+            Ok(())
+        }
+    }
+
+    fn queued(id: u64) -> Shown {
+        let mut it = Sample::new("READY=1").id(id).build();
+        it.delivery.state = DeliveryState::Queued;
+        Shown::Event(Event::Send(Box::new(it)))
+    }
+
+    fn delivered(id: u64) -> Shown {
+        let it = Sample::new("READY=1").id(id).build();
+        Shown::Event(Event::Update(Box::new(Update {
+            id,
+            time: it.time,
+            monotonic_ns: S,
+            sender: None,
+            receiver: None,
+            result: None,
+            delivery: it.delivery,
+            timing: it.timing,
+        })))
+    }
+
+    #[test]
+    fn when_there_are_enough_only_the_fates_of_those_follow() {
+        let mut kept = Kept::new(100, io::ErrorKind::Other);
+        let mut output = Output::new(&mut kept, Some(1));
+        output.write(&queued(1));
+        assert!(output.is_ended());
+        output.write(&queued(2));
+        output.write(&delivered(2));
+        output.write(&delivered(1));
+        // What the pipeline itself says is none of those that are counted.
+        output.write_own(&Shown::Event(session()));
+        assert_eq!(output.tally().delivered, 1);
+        assert!(output.into_result().is_ok());
+        assert_eq!(kept.kinds, ["send", "update", "session"]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_written_and_the_first_one_is_told() {
+        let mut kept = Kept::new(1, io::ErrorKind::StorageFull);
+        let mut output = Output::new(&mut kept, None);
+        output.write(&queued(1));
+        assert!(!output.is_ended());
+        output.write(&queued(2));
+        output.write(&queued(3));
+        output.fail(io::ErrorKind::BrokenPipe.into());
+        assert!(output.is_ended());
+        let error = output.into_result().expect_err("the disk is full");
+        let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        assert_eq!(cause, Some(io::ErrorKind::StorageFull));
+        assert_eq!(kept.kinds, ["send"]);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_an_end_like_any_other() {
+        let mut kept = Kept::new(0, io::ErrorKind::BrokenPipe);
+        let mut output = Output::new(&mut kept, None);
+        output.write(&queued(1));
+        assert!(output.is_ended());
+        assert!(output.into_result().is_ok());
+    }
+}
