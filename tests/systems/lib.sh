@@ -84,7 +84,9 @@ shell_service() {
     } >"/run/notify-trace/$1.service"
     {
         echo "NT=$NT"
-        echo 'say() { "$NT" speak --stay-ms 100 "$@"; }'
+        # An emulated process 1 that is busy may take more than 100 ms to read it, and then wants to know
+        # whose process that was.
+        echo 'say() { "$NT" speak --stay-ms 400 "$@"; }'
         cat "/run/notify-trace/$1.sh"
     } >"/run/notify-trace/$1.tmp"
     mv "/run/notify-trace/$1.tmp" "/run/notify-trace/$1.sh"
