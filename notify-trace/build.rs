@@ -17,7 +17,9 @@ const HELP: &str = "run `cargo xtask setup`, which provides what is missing";
 fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed=NOTIFY_TRACE_BPF_TOOLCHAIN");
     println!("cargo:rerun-if-env-changed=PATH");
-    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../notify-trace-ebpf");
+    // Asked for now, not when this was compiled: two checkouts may share a target folder.
+    let manifest_dir = env::var("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?;
+    let root_dir = format!("{manifest_dir}/../notify-trace-ebpf");
     let is_skipped =
         env::var_os("AYA_BUILD_SKIP").is_some_and(|skip| skip == "1" || skip == "true");
     if is_skipped {
@@ -64,7 +66,7 @@ fn main() -> Result<()> {
     aya_build::build_ebpf(
         [Package {
             name: "notify-trace-ebpf",
-            root_dir,
+            root_dir: &root_dir,
             features,
             ..Package::default()
         }],
