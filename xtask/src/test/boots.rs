@@ -54,6 +54,18 @@ pub(super) enum House {
     PowerLoss,
 }
 
+/// What most boots have in common: Debian's stable kernel, and the tests' program alone.
+const BARE: Boot = Boot {
+    name: "",
+    series: TRIXIE.name,
+    words: &[],
+    cpus: 2,
+    memory: 1024,
+    house: House::Bare,
+    deadline: DEADLINE,
+    is_extra: false,
+};
+
 /// Every kernel as it comes in every plan, one of them with a flood; and one kernel preemptible
 /// everywhere, with many CPUs, with systemd, with a systemd that says all that it does, with the agent as
 /// a service, and with the container engines of two releases, in the plan that is chosen there.
@@ -64,144 +76,91 @@ pub(super) enum House {
 pub const BOOTS: [Boot; 14] = [
     Boot {
         name: "13-systems",
-        series: TRIXIE.name,
         words: systems::WORDS,
-        cpus: 2,
         memory: 3072,
         house: House::Systems,
         deadline: DEADLINE_OF_SYSTEMS,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "5.10",
         series: "5.10",
-        words: &[],
-        cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.1",
         series: "6.1",
-        words: &[],
-        cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12",
-        series: TRIXIE.name,
         words: &["notify-trace.flood=1"],
-        cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "sid-systems",
-        series: TRIXIE.name,
         words: systems::WORDS,
-        cpus: 2,
         memory: 3072,
         house: House::NewestSystems,
         deadline: DEADLINE_OF_SYSTEMS,
         is_extra: true,
+        ..BARE
     },
     Boot {
         name: "7",
         series: "7",
-        words: &[],
-        cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-16cpus",
-        series: TRIXIE.name,
         words: &["notify-trace.plan=auto"],
         cpus: 16,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-preempt",
-        series: TRIXIE.name,
         words: &["preempt=full", "notify-trace.plan=auto"],
-        cpus: 2,
-        memory: 1024,
-        house: House::Bare,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-witness",
-        series: TRIXIE.name,
         words: witness::WORDS,
-        cpus: 2,
         // The journal is in memory, and nothing of it may be thrown away.
         memory: 1536,
         house: House::Witness,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-power",
-        series: TRIXIE.name,
-        words: &[],
-        cpus: 2,
         memory: 512,
         house: House::PowerLoss,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-systemd",
-        series: TRIXIE.name,
         words: systemd::WORDS,
-        cpus: 2,
-        memory: 1024,
         house: House::Systemd,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-agent",
-        series: TRIXIE.name,
         words: service::WORDS,
-        cpus: 2,
-        memory: 1024,
         house: House::Service,
         deadline: DEADLINE_OF_SYSTEMS,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "6.12-soak",
-        series: TRIXIE.name,
         words: service::SOAK_WORDS,
-        cpus: 2,
         memory: 2048,
         house: House::Soak,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
     Boot {
         name: "forky-package",
-        series: TRIXIE.name,
         words: service::WORDS,
-        cpus: 2,
-        memory: 1024,
         house: House::NewestPackage,
-        deadline: DEADLINE,
-        is_extra: false,
+        ..BARE
     },
 ];
 
