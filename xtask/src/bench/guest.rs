@@ -39,7 +39,7 @@ pub enum Part {
     Whole,
     /// What shows how cost grows with the number of CPUs, in rows of its own.
     Few,
-    /// How many instructions are executed, once: no run has another number.
+    /// How many instructions are executed, once: no noise is in it.
     Counted,
 }
 
