@@ -27,6 +27,13 @@ pub const SLOTS_PER_CPU: u32 = 32;
 /// Most CPUs that have such places.
 pub const CPUS_WITH_SLOTS_MAX: u32 = 1_024;
 
+/// Words of what the kernel side keeps of a call of `unix_dgram_sendmsg` in flight; the first one is the
+/// thread.
+pub const CALL_WORDS: usize = 14;
+
+/// Words of what it keeps of a call of `unix_dgram_connect` in flight.
+pub const CONNECT_WORDS: usize = 3;
+
 /// Receiving sockets that have places of their own for the datagrams in their queues (plan of trampolines);
 /// a power of two.
 pub const QUEUES_WITH_PLACES: u32 = 1_024;
@@ -195,7 +202,8 @@ pub struct Counters {
     pub queued_full: u64,
     /// Datagrams whose payload could not be read.
     pub unreadable: u64,
-    /// Calls whose end no program saw: found when the same thread began the next one, or exited.
+    /// Calls whose end no program saw: found when the same thread began the next one, or exited. Userspace
+    /// adds those of threads whose exit no program saw either.
     pub returns_missed: u64,
     /// Datagrams dropped because who sent them was not known yet, and a filter asked for it
     /// (tracepoint plan).

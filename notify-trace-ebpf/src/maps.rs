@@ -10,8 +10,8 @@ use aya_ebpf::maps::{
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address, TrieKey};
 use notify_trace_common::limits::{
-    Counters, EMITTER_COUNT, PAYLOAD_MAX, PLACES_PER_QUEUE, QUEUES_WITH_PLACES, SCRATCH_BYTES,
-    SLOTS_PER_CPU,
+    CALL_WORDS, CONNECT_WORDS, Counters, EMITTER_COUNT, PAYLOAD_MAX, PLACES_PER_QUEUE,
+    QUEUES_WITH_PLACES, SCRATCH_BYTES, SLOTS_PER_CPU,
 };
 use notify_trace_common::record::{Send, Task};
 
@@ -76,6 +76,10 @@ impl Call {
         }
     }
 }
+
+// Userspace looks for calls that were left behind.
+const _: () =
+    assert!(size_of::<Call>() == CALL_WORDS * 8 && size_of::<Connect>() == CONNECT_WORDS * 8);
 
 /// [`Call::flags`]: the copy's return was seen.
 pub const CALL_COPIED: u32 = 1;

@@ -233,6 +233,10 @@ pub async fn run(
         rings.drain(|bytes| stages.take(&bytes));
         counted = loaded.counters()?;
     }
+    match loaded.abandoned_calls() {
+        Ok(calls) => counted.returns_missed += calls,
+        Err(error) => eprintln!("notify-trace: calls without an end can't be counted: {error:#}"),
+    }
     stages.finish();
     report.losses = stages.losses(&counted, loaded.programs_skipped());
     // So that the losses in the stream add up to those of the summary.

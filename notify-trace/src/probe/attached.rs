@@ -2,15 +2,16 @@
 //! the end.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
 
-use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{HashMap, PerCpuArray};
 use notify_trace_common::limits::{COUNTER_FIELDS, Counters, Emitter};
 
 use crate::event::Plan;
+use crate::probe::abandoned;
 use crate::probe::attach::drop_program;
-use crate::probe::load::map_of;
+use crate::probe::load::{map, map_of};
 
 /// The programs, loaded and attached. Everything goes when it is dropped, or with the process.
 pub struct Attached {
@@ -33,8 +34,7 @@ impl Attached {
     /// # Errors
     /// If the kernel does not let the map be read.
     pub fn counters(&self) -> anyhow::Result<Counters> {
-        let map = self.ebpf.map("COUNTERS").context("no map COUNTERS")?;
-        let map: PerCpuArray<_, [u64; COUNTER_FIELDS]> = PerCpuArray::try_from(map)?;
+        let map: PerCpuArray<_, [u64; COUNTER_FIELDS]> = map(&self.ebpf, "COUNTERS")?;
         let mut sums = [0; COUNTER_FIELDS];
         for program in Emitter::ALL {
             for cpu in map.get(&u32::from(program as u16), 0)?.iter() {
@@ -44,6 +44,19 @@ impl Attached {
             }
         }
         Ok(zerocopy::transmute!(sums))
+    }
+
+    /// How many calls were left behind by threads that have exited unseen. Once the programs are detached.
+    ///
+    /// # Errors
+    /// If the kernel does not let a map be read.
+    pub fn abandoned_calls(&self) -> anyhow::Result<u64> {
+        let is_every_exit_seen =
+            self.programs.contains(&Emitter::Exit) && self.programs_skipped() == Some(0);
+        if is_every_exit_seen {
+            return Ok(0);
+        }
+        abandoned::count(&self.ebpf, Path::new("/proc"))
     }
 
     /// Prints the kernel side's warnings, in a build that has them.

@@ -279,6 +279,15 @@ pub(super) fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
     M::try_from(map).with_context(|| format!("map {name}"))
 }
 
+/// The same, to read.
+pub(super) fn map<'a, M: TryFrom<&'a Map, Error = MapError>>(
+    ebpf: &'a Ebpf,
+    name: &str,
+) -> anyhow::Result<M> {
+    let map = ebpf.map(name).with_context(|| format!("no map {name}"))?;
+    M::try_from(map).with_context(|| format!("map {name}"))
+}
+
 /// The key of `EXACT` for an address.
 fn exact_key(bytes: &[u8]) -> [u8; 112] {
     let mut address = Address::EMPTY;

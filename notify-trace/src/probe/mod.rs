@@ -3,11 +3,13 @@
 //! `btf` and `offsets` find structure offsets, `preemption` tells whether programs may be preempted, `plan`
 //! decides which to attach (all pure),
 //! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
+//! when `abandoned` looks for calls that nobody will end any more,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
 //! the kernel's answer to a program in words, `pid_namespace` tells whether pids are the host's.
 //! `queue_lengths` is an object of its own, for the verb `sockets`.
 
+pub mod abandoned;
 pub mod attach;
 pub mod attached;
 pub mod btf;
