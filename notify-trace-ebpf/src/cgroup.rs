@@ -3,13 +3,15 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use notify_trace_common::fields::ABSENT;
 use notify_trace_common::limits::{CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH_MAX, Emitter};
 use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
 
 use crate::emit::{self, bounded};
 use crate::maps::{ANNOUNCED, CGROUPS_AT_HAND, CGROUPS_SEEN, Scratch};
 use crate::read::{
-    CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, TASK_CGROUPS, pointer, read,
+    CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, Pair, TASK_CGROUPS,
+    pointer, read, read_pair,
 };
 use crate::task;
 
@@ -97,12 +99,14 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     let mut depth = 0_u32;
     let mut flags = CGROUP_TRUNCATED;
     for _ in 0..CGROUP_DEPTH_MAX {
-        let (Some(name), Some(parent)) = (
-            pointer(node, &KERNFS_NAME),
-            read::<u64>(node, &KERNFS_PARENT),
-        ) else {
+        let Pair {
+            first: parent,
+            second: name,
+        } = read_pair::<u64, u64>(node, &KERNFS_PARENT, &KERNFS_NAME);
+        if name == 0 || KERNFS_PARENT.load() == ABSENT {
+            // It can't be read.
             break;
-        };
+        }
         if parent == 0 {
             // The root, whose name is empty.
             flags = 0;

@@ -55,7 +55,8 @@ pub fn fail<C: EbpfContext>(ctx: &C, emitter: Emitter, connect: &Connect, ret: i
     failed.socket_inode = read_or_0(connect.socket, &SOCKET_INODE);
     failed.ret = ret;
     failed.rule = rule;
-    failed.reserved = [0; 2];
+    // SAFETY: a field of the record, 8-byte aligned, made of integers.
+    unsafe { emit::clear_words(&raw mut failed.reserved) };
     let size = size_of::<ConnectFailed>() as u32;
     emit::output(ctx, emitter, scratch, Kind::ConnectFailed, 0, size);
     Some(())

@@ -83,6 +83,13 @@ pub unsafe fn clear_words<T>(to: *mut T) {
     }
 }
 
+/// No address in the room.
+#[inline(always)]
+pub fn clear_address(scratch: &mut Scratch) {
+    // SAFETY: a field of a map's value, 8-byte aligned, made of integers.
+    unsafe { clear_words(&raw mut scratch.address) };
+}
+
 /// Copies the room's address to the record being built, which has one at that offset.
 #[inline(always)]
 pub fn put_address(scratch: &mut Scratch, offset: usize) {

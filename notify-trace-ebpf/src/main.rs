@@ -9,11 +9,11 @@
 //!   `unix_release` destroys what is left.
 //! * `connect`: `unix_dgram_connect` failed.
 //! * `exit`: a process that sent is gone.
-//! * `tramp`: the same from trampolines, for kernels that don't preempt programs; `slots` keeps its
-//!   calls.
+//! * `tramp`: the same from trampolines, for kernels that don't preempt programs.
 //! * `trace`: the same from raw tracepoints, for kernels that allow nothing else.
 //!
-//! Between `queue` and `receive`, `waiting` keeps what is known of a datagram.
+//! Until it ends, `slots` keeps a call; between `queue` and `receive`, `waiting` keeps what is known of a
+//! datagram.
 //!
 //! They share `select` (is this a notify socket?), `task` (who is this?), `cgroup` (its path,
 //! once), `emit` (writing a record, counting a loss), `read` (kernel memory by BTF offset) and

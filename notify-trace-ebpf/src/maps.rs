@@ -49,34 +49,6 @@ pub struct Call {
     pub pad: u32,
 }
 
-impl Call {
-    /// A call that has just begun: nothing is known but who calls, and with what.
-    #[inline(always)]
-    pub const fn begun(thread: u64, sk: u64, msg: u64, len: u32, entry_ns: u64) -> Self {
-        Self {
-            thread,
-            sk,
-            msg,
-            skb: 0,
-            entry_ns,
-            queued_ns: 0,
-            id: 0,
-            receiver_sk: 0,
-            receiver_inode: 0,
-            claimed_pid: 0,
-            claimed_uid: 0,
-            claimed_gid: 0,
-            fds: 0,
-            len,
-            queue_len: 0,
-            queue_tries: 0,
-            rule: 0,
-            flags: 0,
-            pad: 0,
-        }
-    }
-}
-
 // Userspace looks for calls that were left behind.
 const _: () =
     assert!(size_of::<Call>() == CALL_WORDS * 8 && size_of::<Connect>() == CONNECT_WORDS * 8);
@@ -237,6 +209,9 @@ pub struct Scratch {
     pub bound: u32,
     /// The address's place in `VERDICTS`.
     pub place: u32,
+    /// `SEND_*` bits of the datagram that is going to be written.
+    pub flags: u32,
+    pub pad: u32,
     /// For `emit::number`.
     pub word: u64,
 }
@@ -353,7 +328,7 @@ pub static OWN: HashMap<u32, u8> = HashMap::with_max_entries(16, 0);
 /// `CALLS`.
 #[map]
 pub static SLOTS: Array<Call> = Array::with_max_entries(SLOTS_PER_CPU, 0);
-/// Plan of trampolines: the call that a program works with.
+/// The call that a program works with.
 #[map]
 pub static CURRENT: PerCpuArray<Call> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 /// Plan of trampolines: receiving sockets with places, by number.

@@ -10,7 +10,6 @@ use core::marker::PhantomData;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Emitter, PAYLOAD_MAX};
 use notify_trace_common::record::{
     Kind, SEND_CLAIM_UNKNOWN, SEND_CLAIMED, SEND_CONNECTED, SEND_FDS_UNKNOWN, SEND_NOT_COPIED,
@@ -84,11 +83,11 @@ pub fn try_return(ctx: &RetProbeContext) -> Option<()> {
         return None;
     }
     let scratch = emit::scratch(Emitter::CopyReturn)?;
-    let (destination, rule) = rule_by_destination(scratch, call.msg, call.sk);
+    let rule = rule_by_destination(scratch, call.msg, call.sk);
     if rule != 0 {
         call.rule = rule;
         let of = Sending::by_helper(call);
-        emit_send(ctx, Emitter::CopyReturn, scratch, call, &of, destination, 0);
+        emit_send(ctx, Emitter::CopyReturn, scratch, call, &of);
     }
     Some(())
 }
@@ -116,29 +115,14 @@ pub fn keep_control_block(call: &mut Call) -> Option<()> {
     Some(())
 }
 
-/// The address that the sender wrote, or its connected peer's, which stays in the room; and the rule that
-/// it matches.
+/// The rule that the destination matches, which stays in the room; 0: none.
 #[inline(always)]
-pub fn rule_by_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> (Destination, u32) {
-    let destination = take_destination(scratch, msg, sk);
-    let rule = if destination == Destination::Nowhere {
-        0
-    } else {
+pub fn rule_by_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> u32 {
+    if take_destination(scratch, msg, sk) {
         select::rule(scratch)
-    };
-    (destination, rule)
-}
-
-/// What `take_destination` found. (A subprogram answers in one register.)
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Destination {
-    /// Nothing.
-    Nowhere = 0,
-    /// What the sender wrote.
-    Written = 1,
-    /// The connected peer's name.
-    Peer = 2,
+    } else {
+        0
+    }
 }
 
 /// Where the name lies that the sender wrote, and how long it is.
@@ -147,20 +131,24 @@ pub fn written_name(msg: u64) -> Pair<u64, u32> {
     read_pair(msg, &MSG_NAME, &MSG_NAMELEN)
 }
 
-/// Puts the destination into the room.
+/// Puts the destination into the room: the address that the sender wrote, or its connected peer's. Without
+/// one, an empty address lies there.
 #[inline(never)]
-pub fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> Destination {
+pub fn take_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> bool {
+    scratch.flags = 0;
     let name = written_name(msg);
     if name.first != 0 && name.second != 0 {
         if select::take_sockaddr(scratch, name.first, name.second) {
-            return Destination::Written;
+            return true;
         }
     } else if let Some(peer) = pointer(sk, &UNIX_SOCK_PEER)
         && select::take_bound(scratch, peer)
     {
-        return Destination::Peer;
+        scratch.flags = SEND_CONNECTED;
+        return true;
     }
-    Destination::Nowhere
+    emit::clear_address(scratch);
+    false
 }
 
 /// The kernel's objects of a call, and how they are read.
@@ -192,8 +180,8 @@ impl Sending<ByHelper> {
     }
 }
 
-/// Writes a datagram, whose destination lies in the room; from then on the call has an id, whether the ring
-/// took the record or not.
+/// Writes a datagram, whose destination and flags lie in the room; from then on the call has an id, whether
+/// the ring took the record or not.
 #[inline(always)]
 pub fn emit_send<C: EbpfContext, W: OfTask>(
     ctx: &C,
@@ -201,18 +189,9 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
     scratch: &mut Scratch,
     call: &mut Call,
     of: &Sending<W>,
-    destination: Destination,
-    flags: u32,
 ) {
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
-    // Flags are collected in the record: in a register each would be a way of its own for the verifier.
-    emit::record::<Send>(scratch).flags = flags;
-    match destination {
-        Destination::Nowhere => scratch.address = Address::EMPTY,
-        Destination::Written => {}
-        Destination::Peer => mark(scratch, SEND_CONNECTED),
-    }
     put_address(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);
     task::describe::<W>(&mut send.sender, cgroup_id);
@@ -248,7 +227,7 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
     let send = emit::record::<Send>(scratch);
     let sender = send.sender.tgid;
     let start = send.sender.start_boottime_ns;
-    if flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0 {
+    if scratch.flags & (SEND_NOT_COPIED | SEND_UNREADABLE) == 0 {
         match take_payload::<W>(scratch, of.skb) {
             Some(()) => {}
             None => {
@@ -259,18 +238,21 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
             }
         }
     }
+    let flags = scratch.flags;
     let send = emit::record::<Send>(scratch);
+    send.flags = flags;
     let size = size_of::<Send>() as u32 + send.captured;
     let id = call.id;
     emit::output(ctx, emitter, scratch, Kind::Send, id, size);
     remember_sender(sender, start);
 }
 
-/// Adds flags to the `Send` that is being built.
+/// Adds flags to those of the `Send` that is being built. They are collected in memory: in a register each
+/// would be a way of its own for the verifier.
 #[inline(always)]
-fn mark(scratch: &mut Scratch, bits: u32) {
-    let flags: *mut u32 = &raw mut emit::record::<Send>(scratch).flags;
-    // SAFETY: a field of the record, aligned; volatile, so that it stays in memory.
+pub fn mark(scratch: &mut Scratch, bits: u32) {
+    let flags = &raw mut scratch.flags;
+    // SAFETY: a field of a map's value, aligned; volatile, so that it stays in memory.
     unsafe { flags.write_volatile(flags.read_volatile() | bits) };
 }
 

@@ -6,7 +6,6 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::ProbeContext;
-use notify_trace_common::address::Address;
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, QUEUE_LEN_UNKNOWN, Receiver};
 
@@ -73,7 +72,7 @@ pub fn announce_receiver<C: EbpfContext>(
         return None;
     }
     if !select::take_bound(scratch, key.sk) {
-        scratch.address = Address::EMPTY;
+        emit::clear_address(scratch);
     }
     put_address(scratch, core::mem::offset_of!(Receiver, address));
     let record = emit::record::<Receiver>(scratch);
@@ -108,7 +107,7 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     if state.rule == 0 && call.id == 0 {
         // The end of its copy may have been missed, and with it the look at the destination.
         if call.flags & CALL_COPIED == 0 {
-            call.rule = rule_by_destination(scratch, call.msg, call.sk).1;
+            call.rule = rule_by_destination(scratch, call.msg, call.sk);
         }
         if call.rule == 0 {
             // Unrelated: what follows of this call is found missing at once.
@@ -151,9 +150,9 @@ pub fn join<C: EbpfContext, W: Way>(
     call.receiver_inode = key.inode;
     if call.id == 0 {
         // If the copy's return was missed: had it failed, the call would not have come here.
-        let destination = take_destination(scratch, call.msg, call.sk);
+        take_destination(scratch, call.msg, call.sk);
         let of = Sending::by_helper(call);
-        emit_send(ctx, emitter, scratch, call, &of, destination, 0);
+        emit_send(ctx, emitter, scratch, call, &of);
     }
     Queued {
         id: call.id,

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 
-use crate::emit::{bounded, copy_words};
+use crate::emit::{bounded, clear_address, copy_words};
 use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch, VERDICT_PLACES, VERDICTS};
 use crate::read::{
     UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read,
@@ -20,7 +20,7 @@ pub const FAMILY_BYTES: u64 = 2;
 /// NUL (some senders pass the whole `sockaddr_un`), an abstract name has every byte of its length.
 #[inline(never)]
 fn take_name(scratch: &mut Scratch, path: u64, len: u32) -> bool {
-    scratch.address = Address::EMPTY;
+    clear_address(scratch);
     let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
     if len == 0 {
         return false;

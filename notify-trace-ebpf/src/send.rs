@@ -10,9 +10,9 @@ use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
 
 use crate::maps::{CALL_COPIED, CALLS, Call};
-use crate::payload::{Sending, emit_send, rule_by_destination};
+use crate::payload::{Sending, emit_send, mark, rule_by_destination};
 use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
-use crate::{emit, task, waiting};
+use crate::{emit, slots, task, waiting};
 
 /// The fourth slot of a trampoline's context is the return value of a function of three arguments.
 /// (`bpf_get_func_ret` would need Linux 5.17.)
@@ -25,15 +25,10 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     if read::<u16>(sk, &SOCK_TYPE)? != 2 || !task::is_wanted() {
         return None;
     }
-    let call = Call::begun(
-        task::thread(),
-        sk,
-        ctx.arg::<u64>(1)?,
-        ctx.arg::<u64>(2)? as u32,
-        // SAFETY: a helper without arguments.
-        unsafe { bpf_ktime_get_ns() },
-    );
-    emit::begin(Emitter::SendEntry, &CALLS, &call)
+    let (msg, len) = (ctx.arg::<u64>(1)?, ctx.arg::<u64>(2)? as u32);
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    slots::begin_in_table(Emitter::SendEntry, task::thread(), sk, msg, len, now_ns)
 }
 
 #[inline(always)]
@@ -78,19 +73,19 @@ pub fn conclude<C: EbpfContext>(
             return None;
         }
         let scratch = emit::scratch(emitter)?;
-        let (destination, rule) = rule_by_destination(scratch, call.msg, call.sk);
+        let rule = rule_by_destination(scratch, call.msg, call.sk);
         if rule == 0 {
             return None;
         }
         call.rule = rule;
-        let why = if call.skb == 0 && ret < 0 {
-            SEND_NOT_COPIED
+        if call.skb == 0 && ret < 0 {
+            mark(scratch, SEND_NOT_COPIED);
         } else {
+            mark(scratch, SEND_UNREADABLE);
             emit::counters(emitter)?.unreadable += 1;
-            SEND_UNREADABLE
-        };
+        }
         let of = Sending::by_helper(call);
-        emit_send(ctx, emitter, scratch, call, &of, destination, why);
+        emit_send(ctx, emitter, scratch, call, &of);
     }
     let scratch = emit::scratch(emitter)?;
     let outcome = emit::record::<Outcome>(scratch);

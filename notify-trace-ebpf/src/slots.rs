@@ -1,4 +1,6 @@
-//! Plan of trampolines: where a call in flight is kept. A hash costs more than all the rest of an
+//! Where a call in flight is kept: in the plans with probes in a table, `CALLS`.
+//!
+//! Plan of trampolines: a hash costs more than all the rest of an
 //! unrelated datagram, so each CPU has places of its own for calls that begin there.
 //!
 //! A place is taken only by the CPU it belongs to, and no program is preempted where this plan is
@@ -51,8 +53,7 @@ fn cpu() -> u32 {
 pub fn begin(emitter: Emitter, sk: u64, msg: u64, len: u32, now_ns: u64) {
     let thread = task::thread();
     let Some(call) = place(cpu(), thread).filter(|it| it.thread == 0 || it.thread == thread) else {
-        let call = Call::begun(thread, sk, msg, len, now_ns);
-        emit::begin(emitter, &CALLS, &call);
+        begin_in_table(emitter, thread, sk, msg, len, now_ns);
         return;
     };
     if call.thread == thread
@@ -61,6 +62,30 @@ pub fn begin(emitter: Emitter, sk: u64, msg: u64, len: u32, now_ns: u64) {
         // Left behind: a thread is in one call at a time.
         counters.returns_missed += 1;
     }
+    fill(call, thread, sk, msg, len, now_ns);
+}
+
+/// A call of the current thread begins, and is kept in `CALLS`.
+#[inline(always)]
+pub fn begin_in_table(
+    emitter: Emitter,
+    thread: u64,
+    sk: u64,
+    msg: u64,
+    len: u32,
+    now_ns: u64,
+) -> Option<()> {
+    let call = CURRENT.get_ptr_mut(emitter as u32)?;
+    // SAFETY: as in `copy`. The kernel runs the program of a probe unpreempted, and no other on that CPU
+    // meanwhile.
+    let call = unsafe { &mut *call };
+    fill(call, thread, sk, msg, len, now_ns);
+    emit::begin(emitter, &CALLS, call)
+}
+
+/// What is known of a call that has just begun: who calls, and with what.
+#[inline(always)]
+fn fill(call: &mut Call, thread: u64, sk: u64, msg: u64, len: u32, now_ns: u64) {
     // SAFETY: a map's value, so 8-byte aligned, made of integers.
     unsafe { emit::clear_words(&raw mut *call) };
     call.thread = thread;

@@ -2,9 +2,9 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf,
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
 };
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use notify_trace_common::limits::COMM_LEN;
 use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
@@ -162,7 +162,8 @@ impl OfTask for ByHelper {
 
     #[inline(always)]
     fn take_own_comm(out: &mut Task, _: u64) {
-        out.comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        // SAFETY: the helper writes a field of that size, zeros if it can't answer.
+        let _ = unsafe { bpf_get_current_comm(out.comm.as_mut_ptr().cast(), COMM_LEN as u32) };
     }
 }
 

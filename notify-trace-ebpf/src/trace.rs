@@ -9,7 +9,6 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::programs::RawTracePointContext;
-use notify_trace_common::address::Address;
 use notify_trace_common::limits::{Emitter, PAYLOAD_MAX};
 use notify_trace_common::record::{
     DEQUEUE_CREDENTIALS, Dequeue, Kind, LateSender, QUEUE_LEN_UNKNOWN, SEND_CLAIM_UNKNOWN,
@@ -82,7 +81,7 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
         None => false,
     };
     if !is_connected {
-        scratch.address = Address::EMPTY;
+        emit::clear_address(scratch);
     }
     put_address(scratch, core::mem::offset_of!(Send, address));
     let send = emit::record::<Send>(scratch);

@@ -18,8 +18,8 @@ use crate::maps::{
     ReceiverState, Scratch, UNRELATED, UNRELATED_PLACES, Unrelated,
 };
 use crate::payload::{
-    AF_UNIX, Destination, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination,
-    socket_inode, written_name,
+    AF_UNIX, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination, socket_inode,
+    written_name,
 };
 use crate::read::{
     ByLoad, SKB_CB, SKB_SK, SOCK_FAMILY, SOCK_TYPE, SOCKET_INODE, SOCKET_SK, UNIX_SOCK_ADDR,
@@ -85,7 +85,7 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
         keep_control_block(call);
     }
     let scratch = emit::scratch(Emitter::TrampCopy)?;
-    let (destination, rule) = rule_of_destination(scratch, call.msg, call.sk);
+    let rule = rule_of_destination(scratch, call.msg, call.sk);
     if rule == 0 {
         return None;
     }
@@ -98,27 +98,25 @@ pub fn try_copy(ctx: &FExitContext) -> Option<()> {
     let call = slots::copy(Emitter::TrampCopy, call)?;
     call.rule = rule;
     let of: Sending<ByLoad> = Sending::new(sk, skb);
-    emit_send(ctx, Emitter::TrampCopy, scratch, call, &of, destination, 0);
+    emit_send(ctx, Emitter::TrampCopy, scratch, call, &of);
     slots::put_back(Emitter::TrampCopy, sk, call)
 }
 
-/// The destination, which lies in the room if a rule matches it, and that rule, by the caches where they
-/// know it.
+/// The rule that the destination matches, which lies in the room then, by the caches where they know it; 0:
+/// none.
 #[inline(always)]
-fn rule_of_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> (Destination, u32) {
+fn rule_of_destination(scratch: &mut Scratch, msg: u64, sk: u64) -> u32 {
     let name = written_name(msg);
     if name.first != 0 && u64::from(name.second) > FAMILY_BYTES {
         let (path, len) = (name.first + FAMILY_BYTES, name.second - FAMILY_BYTES as u32);
-        return (
-            Destination::Written,
-            select::rule_of_written(scratch, path, len),
-        );
+        scratch.flags = 0;
+        return select::rule_of_written(scratch, path, len);
     }
     let Some(peer) = pointer(sk, &UNIX_SOCK_PEER) else {
-        return (Destination::Nowhere, 0);
+        return 0;
     };
     if is_known_unrelated(peer, socket_inode(peer)) {
-        return (Destination::Peer, 0);
+        return 0;
     }
     rule_by_destination(scratch, msg, sk)
 }
