@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::message::{find, number, says};
 use super::moment_of;
 use super::outcome::{Measure, MeasureName, Moment, Phase, PhaseName, Subject};
-use super::verdict::ready::{Said, never_ready};
+use super::verdict::ready::{Said, never_ready, starts_on};
 use super::verdict::watchdog::{Ping, Pings, overrun, ping, silent, triggered};
 use super::verdict::{Finding, reload};
 use crate::escape::escape_field;
@@ -176,6 +176,11 @@ impl Life {
             return step;
         };
         self.learn(state);
+        if state.is_some_and(|state| starts_on(state, it, dequeued_ns)) {
+            // Why is not known.
+            self.refused(it, "the start went on, as the manager said afterwards");
+            return step;
+        }
         self.extension_ends(it, dequeued_ns, &mut step);
         self.extension_is_kept(it, state, dequeued_ns, &mut step);
         // systemd: STOPPING wins over READY, READY over RELOADING in one datagram.

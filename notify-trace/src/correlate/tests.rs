@@ -104,6 +104,56 @@ fn a_refused_ready_is_the_reason_for_a_start_that_fails() {
 }
 
 #[test]
+fn a_start_that_goes_on_has_not_taken_any_time() {
+    let state = |at_ns: u64, active: &str, sub: &str| {
+        unit(UnitState {
+            active_state: active.to_owned(),
+            sub_state: sub.to_owned(),
+            notify_access: Some("all".to_owned()),
+            inactive_exit_ns: Some(S / 2),
+            main_start_ns: Some(S / 2),
+            asked_ns: Some(at_ns - MS),
+            ..unit_state("app.service", at_ns)
+        })
+    };
+    let helper = |id: u64, at_ns: u64| {
+        send(
+            Sample::new("READY=1")
+                .id(id)
+                .at(at_ns)
+                .from("helper", 101, "app.service"),
+        )
+    };
+    let exit = Event::Exit(Exit {
+        time: "2026-11-24T12:00:00Z".parse().expect("a time"),
+        monotonic_ns: S + MS,
+        pid: 101,
+        start_boottime_ns: Some(101),
+    });
+    let all = outcomes([
+        state(S - MS, "activating", "start"),
+        helper(1, S),
+        exit,
+        // Late, as a manager answers who is busy.
+        state(S + 1_600 * MS, "activating", "start"),
+        // Nobody saw this one exit.
+        helper(2, 3 * S),
+        state(3 * S + 10 * MS, "activating", "start"),
+        send(Sample::new("READY=1").id(3).at(4 * S)),
+        state(4 * S + 10 * MS, "active", "running"),
+    ]);
+    assert_eq!(verdicts(&all), [(Kind::SenderGone, Certainty::Inferred)]);
+    let starts: Vec<_> = all
+        .iter()
+        .filter_map(|it| match it {
+            Outcome::Phase(phase) => Some((phase.about.clone(), phase.took_ns)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(starts, [(vec![3], Some(3 * S + S / 2 + 100_000))]);
+}
+
+#[test]
 fn a_second_try_without_credentials_is_no_loss() {
     let first = Sample::new("READY=1").claiming(50).failed(1, "EPERM").id(1);
     let mut second = Sample::new("READY=1").id(2).at(S + MS);

@@ -4,6 +4,7 @@
 //! `service_notify_message_authorized` (service.c): 255, 257 and 261 were read.
 
 use super::Finding;
+use super::ready::starts_on;
 use crate::correlate::message::{find, has_only};
 use crate::correlate::outcome::{Certainty, Kind};
 use crate::escape::escape_field;
@@ -11,6 +12,10 @@ use crate::event::{Notification, UnitState};
 use crate::unit::UnitKey;
 use crate::who;
 use crate::words;
+
+/// At most so long after the dequeue the manager looks for the sender's unit: it does so at once, but it may
+/// have to wait for a CPU.
+const LOOKS_NS: u64 = 1_000_000_000;
 
 /// Whether the manager acts on what it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ pub(in crate::correlate) struct Told<'a> {
     pub(in crate::correlate) states: &'a [&'a UnitState],
     /// Units of that manager that wait for `READY=1`; needed only if the sender is of no service.
     pub(in crate::correlate) waiting: &'a [&'a str],
-    /// When the sender exited, if that was before the dequeue.
+    /// When the sender exited, if that was seen.
     pub(in crate::correlate) exited_ns: Option<u64>,
 }
 
@@ -58,6 +63,7 @@ impl Told<'_> {
 pub(in crate::correlate) fn acceptance(told: &Told<'_>) -> Answer {
     let answer = unit_is_found(told).unwrap_or_else(|| access(told));
     match answer {
+        Answer::Accepted => dropped_silently(told).map_or(Answer::Accepted, Answer::Refused),
         Answer::Refused(found) if is_accident(told) => Answer::Refused(accident(told, found)),
         answer => answer,
     }
@@ -101,9 +107,43 @@ fn sender_gone(told: &Told<'_>, pid: u32) -> Finding {
             words::duration(dequeued_ns - exited_ns)
         ));
     }
-    found
-        .by("the unit is that of the sender's cgroup at the dequeue (\"Cannot find unit for notify message of PID\": a warning up to 255, debug since 257)")
+    advised(found)
+}
+
+fn advised(sender_gone: Finding) -> Finding {
+    sender_gone
+        .by("the unit is that of the sender's cgroup when the manager looks for it, right after the dequeue (\"Cannot find unit for notify message of PID\": a warning up to 255, debug since 257)")
         .helps("let the sender wait: sd_notify_barrier(), systemd-notify without --no-block; or send from the main process")
+}
+
+/// By all that is known it is allowed to speak, and yet the start went on: the sender was there at the dequeue
+/// and gone a moment later, when the manager looked for its unit.
+fn dropped_silently(told: &Told<'_>) -> Option<Finding> {
+    let it = told.notification;
+    let (pid, unit, latest) = (told.pid()?, told.unit?, told.states.last()?);
+    let (exited_ns, dequeued_ns) = (told.exited_ns?, it.timing.dequeued_ns?);
+    let gone_ns = exited_ns.checked_sub(dequeued_ns)?;
+    let is_gone = gone_ns <= LOOKS_NS && exited_ns <= latest.since_ns() && !told.was_main(pid);
+    if !is_gone || !starts_on(latest, it, dequeued_ns) {
+        return None;
+    }
+    let name = escape_field(unit.name.as_bytes());
+    let found = Finding::new(
+        Kind::SenderGone,
+        Certainty::Inferred,
+        format!(
+            "dropped: process {pid} was gone when the manager looked for its unit; it was of {name}"
+        ),
+    )
+    .seen(format!(
+        "it exited {} after the dequeue",
+        words::duration(gone_ns)
+    ))
+    .seen(format!(
+        "asked {} after the dequeue: {name} is still starting",
+        words::duration(latest.since_ns().saturating_sub(dequeued_ns))
+    ));
+    Some(advised(found))
 }
 
 fn container_without_unit(told: &Told<'_>) -> Option<Finding> {
@@ -426,6 +466,52 @@ mod tests {
         assert_eq!(found.certainty, Certainty::Certain);
         assert!(found.what.contains("it was of app.service"));
         assert_eq!(found.evidence.len(), 1);
+    }
+
+    #[test]
+    fn a_sender_that_goes_right_after_the_dequeue_is_found_out_by_what_the_manager_says_since() {
+        let it = Sample::new("READY=1")
+            .from("helper", 101, "app.service")
+            .build();
+        let up = UnitState {
+            notify_access: Some("all".to_owned()),
+            ..unit_state("app.service", 3 * S)
+        };
+        let starting = UnitState {
+            active_state: "activating".to_owned(),
+            sub_state: "start".to_owned(),
+            asked_ns: Some(2 * S),
+            inactive_exit_ns: Some(S / 2),
+            main_start_ns: Some(S / 2),
+            ..up.clone()
+        };
+        let refused = UnitState {
+            notify_access: Some("main".to_owned()),
+            ..starting.clone()
+        };
+        let exited_ns = Some(S + S / 2);
+        let judge = |state: &UnitState, exited_ns: Option<u64>| {
+            acceptance(&Told {
+                notification: &it,
+                unit: Some(&key("app.service")),
+                states: &[state],
+                waiting: &[],
+                exited_ns,
+            })
+        };
+        let Answer::Refused(found) = judge(&starting, exited_ns) else {
+            panic!("the unit would be up");
+        };
+        assert_eq!(found.kind, Kind::SenderGone);
+        assert_eq!(found.certainty, Certainty::Inferred);
+        assert_eq!(found.evidence.len(), 2);
+        assert_eq!(judge(&up, exited_ns), Answer::Accepted);
+        assert_eq!(judge(&starting, None), Answer::Accepted);
+        let was_there = Some(2 * S + 1);
+        assert_eq!(judge(&starting, was_there), Answer::Accepted);
+        // That nobody listens to it is reason enough.
+        let answer = judge(&refused, exited_ns);
+        assert_eq!(kind(&answer), Some(Kind::AccessRefused));
     }
 
     #[test]

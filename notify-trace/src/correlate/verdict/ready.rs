@@ -1,9 +1,10 @@
 //! A unit that must say `READY=1` and is still starting, or has failed to start.
 
 use super::Finding;
+use crate::correlate::message::says;
 use crate::correlate::outcome::{Certainty, Kind};
 use crate::escape::escape_field;
-use crate::event::{UnitProcess, UnitState};
+use crate::event::{Notification, UnitProcess, UnitState};
 use crate::unit::{is_starting, must_say_ready};
 use crate::words;
 
@@ -31,6 +32,25 @@ fn is_or_was_starting(state: &UnitState) -> bool {
         (Some(began_ns), Some(up_ns)) => up_ns < began_ns,
         _ => true,
     }
+}
+
+/// Whether the manager says, asked later than it took this `READY=1`, that the start which that should have
+/// ended goes on: it did not act on it.
+pub(in crate::correlate) fn starts_on(
+    state: &UnitState,
+    it: &Notification,
+    dequeued_ns: u64,
+) -> bool {
+    let is_before = |at_ns: Option<u64>| at_ns.is_some_and(|at_ns| at_ns <= dequeued_ns);
+    says(it, "READY")
+        // It wins.
+        && !says(it, "STOPPING")
+        && must_say_ready(state)
+        && is_starting(state)
+        && state.asked_ns.is_some_and(|asked_ns| asked_ns >= dequeued_ns)
+        // And not of a start that began since.
+        && is_before(state.inactive_exit_ns)
+        && is_before(state.main_start_ns)
 }
 
 /// A unit that should have said that it is ready.
@@ -126,7 +146,7 @@ fn process(process: &UnitProcess) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlate::samples::{S, unit_state};
+    use crate::correlate::samples::{S, Sample, unit_state};
 
     fn starting(at_ns: u64) -> UnitState {
         UnitState {
@@ -136,6 +156,38 @@ mod tests {
             active_enter_ns: None,
             timeout_start_usec: Some(3_000_000),
             ..unit_state("app.service", at_ns)
+        }
+    }
+
+    #[test]
+    fn a_start_goes_on_until_the_manager_says_otherwise() {
+        let ready = Sample::new("READY=1").build();
+        let state = UnitState {
+            asked_ns: Some(3 * S),
+            main_start_ns: Some(S),
+            ..starting(4 * S)
+        };
+        assert!(starts_on(&state, &ready, 2 * S));
+        assert!(!starts_on(&state, &ready, 3 * S + 1), "it was asked before");
+        for other in [
+            UnitState {
+                asked_ns: None,
+                ..state.clone()
+            },
+            UnitState {
+                main_start_ns: Some(2 * S + 1),
+                ..state.clone()
+            },
+            UnitState {
+                sub_state: "start-post".to_owned(),
+                ..state.clone()
+            },
+        ] {
+            assert!(!starts_on(&other, &ready, 2 * S), "{other:?}");
+        }
+        for words in ["STATUS=x", "READY=1\nSTOPPING=1"] {
+            let it = Sample::new(words).build();
+            assert!(!starts_on(&state, &it, 2 * S), "{words}");
         }
     }
 
