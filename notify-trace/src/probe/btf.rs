@@ -179,46 +179,19 @@ impl<'a> Btf<'a> {
             .any(|found| found.kind == Kind::Func && self.is_named(found.name_off, name))
     }
 
-    /// BTF in which the functions with these names have the ids that they have here, and everything else is
-    /// nothing. To attach to a function takes its id, and a whole kernel's types take long to read.
+    /// The ids of the functions with these names, in their order; of several with one name, the first.
     #[must_use]
-    pub fn functions_alone(&self, names: &[&str]) -> Vec<u8> {
-        let mut strings = vec![0];
-        let mut found: Vec<(u32, u32)> = Vec::new();
+    pub fn functions<'n>(&self, names: &[&'n str]) -> Vec<(u32, &'n str)> {
+        let mut found = Vec::new();
         let mut wanted = names.to_vec();
         for function in self.types().filter(|it| it.kind == Kind::Func) {
             let name_off = function.name_off;
             if let Some(at) = wanted.iter().position(|name| self.is_named(name_off, name)) {
                 // The first one counts, as for those who look names up.
-                let name = wanted.swap_remove(at);
-                found.push((function.id, u32::try_from(strings.len()).unwrap_or(0)));
-                strings.extend(name.as_bytes());
-                strings.push(0);
+                found.push((function.id, wanted.swap_remove(at)));
             }
         }
-        let last = found.last().map_or(0, |(id, _)| *id);
-        let mut types = Vec::with_capacity(index(last) * TYPE);
-        let mut found = found.into_iter().peekable();
-        for id in 1..=last {
-            let (name_off, kind) = match found.next_if(|(function, _)| *function == id) {
-                Some((_, name_off)) => (name_off, Kind::Func),
-                None => (0, Kind::Fwd),
-            };
-            for word in [name_off, kind.number() << 24, 0] {
-                types.extend(word.to_le_bytes());
-            }
-        }
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let header = [
-            0x0001_eb9f,
-            24,
-            0,
-            length(&types),
-            length(&types),
-            length(&strings),
-        ];
-        let header = header.iter().flat_map(|word: &u32| word.to_le_bytes());
-        header.chain(types.iter().copied()).chain(strings).collect()
+        found
     }
 
     /// Asks all definitions of a struct: those with an answer (there may be namesakes) must agree.

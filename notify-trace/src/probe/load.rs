@@ -9,6 +9,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapError, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
 use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
@@ -142,7 +143,7 @@ fn kernel_types(options: &LoadOptions) -> Result<KernelTypes, AttachError> {
         source: error.into(),
     })?;
     let btf = Btf::parse(&bytes).map_err(|error| AttachError::NoBtf {
-        path: path.clone(),
+        path,
         source: anyhow!("{error}"),
     })?;
     let offsets = offsets::resolve(&btf);
@@ -162,22 +163,27 @@ fn kernel_types(options: &LoadOptions) -> Result<KernelTypes, AttachError> {
         return Err(AttachError::Unsupported { reasons: fatal });
     }
     let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
-    let functions =
-        functions_alone(&btf, &Vec::from_iter(targets)).map_err(|error| AttachError::NoBtf {
-            path,
-            source: error,
-        })?;
     Ok(KernelTypes {
+        functions: functions_alone(&btf, &Vec::from_iter(targets)),
         offsets,
-        functions,
         warnings,
     })
 }
 
-/// Of all types those functions that are attached to, as aya looks them up.
-pub(super) fn functions_alone(btf: &Btf, names: &[&str]) -> anyhow::Result<AyaBtf> {
-    let functions = btf.functions_alone(names);
-    Ok(AyaBtf::parse(&functions, aya::Endianness::default())?)
+/// Of all types those functions that are attached to, with their ids, as aya looks them up. Everything else is
+/// nothing: to read all types of a kernel takes aya as long as the kernel takes for the programs.
+pub(super) fn functions_alone(btf: &Btf, names: &[&str]) -> AyaBtf {
+    let mut alone = AyaBtf::new();
+    let mut last = 0;
+    for (id, name) in btf.functions(names) {
+        for _ in last + 1..id {
+            alone.add_type(BtfType::Unknown);
+        }
+        let name = alone.add_string(name);
+        alone.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Unknown)));
+        last = id;
+    }
+    alone
 }
 
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
@@ -321,11 +327,32 @@ pub const fn what_is_lost(feature: Feature) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
+    use crate::probe::btf::builder::Builder;
 
     #[test]
     fn the_key_of_a_whole_address_has_its_length_in_front() {
         let key = exact_key(b"\0ab");
         assert_eq!(key[..8], [3, 0, 0, 0, 0, b'a', b'b', 0]);
+    }
+
+    #[test]
+    fn functions_keep_their_ids() {
+        let mut builder = Builder::new();
+        let int = builder.int(4);
+        let proto = builder.raw("", (0, 13, 0), int, &[]);
+        let first = builder.raw("first", (0, 12, 0), proto, &[]);
+        builder.raw("other", (0, 12, 0), proto, &[]);
+        let second = builder.raw("second", (0, 12, 0), proto, &[]);
+        let bytes = builder.build();
+        let btf = Btf::parse(&bytes).unwrap();
+        let alone = functions_alone(&btf, &["second", "absent", "first"]);
+        let id = |name| alone.id_by_type_name_kind(name, BtfKind::Func).ok();
+        assert_eq!(id("first"), Some(first));
+        assert_eq!(id("second"), Some(second));
+        assert_eq!(id("other"), None);
+        assert_eq!(id("absent"), None);
     }
 }

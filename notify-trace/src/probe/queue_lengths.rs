@@ -73,8 +73,7 @@ impl QueueLengths {
         if let Some((global, _)) = values.iter().find(|(_, offset)| *offset == ABSENT) {
             bail!("{global} is unknown on this kernel");
         }
-        let function = functions_alone(&btf, &[FUNCTION])
-            .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
+        let function = functions_alone(&btf, &[FUNCTION]);
         let mut loader = EbpfLoader::new();
         loader.btf(None);
         for (global, offset) in &values {
