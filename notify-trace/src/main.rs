@@ -9,10 +9,20 @@ use notify_trace::cli::{
     agent, compare, derive, doctor, expect, record, replay, report, sockets, timeline, trace,
 };
 use notify_trace::escape;
-use notify_trace::probe::self_test;
+use notify_trace::probe::{loader, self_test};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    let result = loader::prepare().and_then(|()| run(verb));
+    let exit = result.unwrap_or_else(|error| {
+        print_chain(&error);
+        Exit::of(&error)
+    });
+    exit.into()
+}
+
+fn run(verb: Verb) -> anyhow::Result<Exit> {
+    match verb {
         Verb::Trace(args) => trace::run(&args),
         Verb::Record(args) => record::run(&args),
         Verb::Agent(args) => agent::run(&args),
@@ -30,12 +40,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "tui")]
         Verb::Top(args) => notify_trace::cli::top::run(&args),
         Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),
-    };
-    let exit = result.unwrap_or_else(|error| {
-        print_chain(&error);
-        Exit::of(&error)
-    });
-    exit.into()
+    }
 }
 
 /// Prints what failed and, indented, what caused it. Lines of a cause (a verifier's log) stay

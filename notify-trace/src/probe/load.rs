@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapError, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Btf as AyaBtf, Ebpf, include_bytes_aligned};
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
@@ -17,6 +17,7 @@ use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
+use crate::probe::loader;
 use crate::probe::offsets::{self, Offsets};
 use crate::probe::ring::Maps;
 use crate::probe::self_test;
@@ -51,9 +52,7 @@ pub struct LoadOptions {
 /// # Errors
 /// See [`AttachError`].
 pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError> {
-    // It reads the kernel's types, whether they are wanted or not; they go at once.
-    let mut loader = EbpfLoader::new();
-    loader.btf(None);
+    let mut loader = loader::take();
     let KernelTypes {
         offsets,
         functions,

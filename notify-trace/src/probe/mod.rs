@@ -2,7 +2,7 @@
 //!
 //! `btf` and `offsets` find structure offsets, `preemption` tells whether programs may be preempted, `plan`
 //! decides which to attach (all pure),
-//! `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
+//! `loader` is aya's, `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
 //! when `abandoned` looks for calls that nobody will end any more,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
@@ -17,6 +17,7 @@ pub mod error;
 #[cfg(feature = "kernel-log")]
 pub mod kernel_log;
 pub mod load;
+pub mod loader;
 pub mod offsets;
 pub mod pid_namespace;
 pub mod plan;

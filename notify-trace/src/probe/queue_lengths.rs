@@ -10,7 +10,7 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, bail};
 use aya::programs::Iter;
 use aya::programs::iter::IterLink;
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, include_bytes_aligned};
 use notify_trace_common::fields::ABSENT;
 use notify_trace_common::queues::QueueLength;
 use zerocopy::FromBytes as _;
@@ -18,7 +18,7 @@ use zerocopy::FromBytes as _;
 use crate::probe::btf::Btf;
 use crate::probe::error::missing_capabilities;
 use crate::probe::load::{KERNEL_BTF, functions_alone};
-use crate::probe::offsets;
+use crate::probe::{loader, offsets};
 
 /// The iterator's own object, built by `build.rs`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-trace-queues"));
@@ -74,8 +74,7 @@ impl QueueLengths {
             bail!("{global} is unknown on this kernel");
         }
         let function = functions_alone(&btf, &[FUNCTION]);
-        let mut loader = EbpfLoader::new();
-        loader.btf(None);
+        let mut loader = loader::take();
         for (global, offset) in &values {
             loader.override_global(global, offset, true);
         }
