@@ -74,7 +74,7 @@ fn unit_is_found(told: &Told<'_>) -> Option<Answer> {
     let it = told.notification;
     let pid = told.pid()?;
     if it.delivery.sender_present == Some(false) && !told.was_main(pid) {
-        return Some(Answer::Refused(sender_gone(told, pid)));
+        return Some(Answer::Refused(gone_before(told, pid)));
     }
     let Some(unit) = told.unit else {
         return Some(match container_without_unit(told) {
@@ -88,32 +88,29 @@ fn unit_is_found(told: &Told<'_>) -> Option<Answer> {
     None
 }
 
-fn sender_gone(told: &Told<'_>, pid: u32) -> Finding {
-    let it = told.notification;
+fn gone_before(told: &Told<'_>, pid: u32) -> Finding {
     let unit = match told.unit {
         Some(unit) => format!("it was of {}", unit.name),
         None => "its unit is not known".to_owned(),
     };
-    let mut found = Finding::new(
-        Kind::SenderGone,
-        Certainty::Certain,
-        format!("dropped: process {pid} was gone when the manager looked for its unit; {unit}"),
-    );
-    if let (Some(exited_ns), Some(dequeued_ns)) = (told.exited_ns, it.timing.dequeued_ns)
-        && exited_ns <= dequeued_ns
-    {
-        found = found.seen(format!(
+    let found = sender_gone(pid, &unit, Certainty::Certain);
+    match (told.exited_ns, told.notification.timing.dequeued_ns) {
+        (Some(exited_ns), Some(dequeued_ns)) if exited_ns <= dequeued_ns => found.seen(format!(
             "it exited {} before the dequeue",
             words::duration(dequeued_ns - exited_ns)
-        ));
+        )),
+        _ => found,
     }
-    advised(found)
 }
 
-fn advised(sender_gone: Finding) -> Finding {
-    sender_gone
-        .by("the unit is that of the sender's cgroup when the manager looks for it, right after the dequeue (\"Cannot find unit for notify message of PID\": a warning up to 255, debug since 257)")
-        .helps("let the sender wait: sd_notify_barrier(), systemd-notify without --no-block; or send from the main process")
+fn sender_gone(pid: u32, unit: &str, certainty: Certainty) -> Finding {
+    Finding::new(
+        Kind::SenderGone,
+        certainty,
+        format!("dropped: process {pid} was gone when the manager looked for its unit; {unit}"),
+    )
+    .by("the unit is that of the sender's cgroup when the manager looks for it, right after the dequeue (\"Cannot find unit for notify message of PID\": a warning up to 255, debug since 257)")
+    .helps("let the sender wait: sd_notify_barrier(), systemd-notify without --no-block; or send from the main process")
 }
 
 /// By all that is known it is allowed to speak, and yet the start went on: the sender was there at the dequeue
@@ -128,22 +125,16 @@ fn dropped_silently(told: &Told<'_>) -> Option<Finding> {
         return None;
     }
     let name = escape_field(unit.name.as_bytes());
-    let found = Finding::new(
-        Kind::SenderGone,
-        Certainty::Inferred,
-        format!(
-            "dropped: process {pid} was gone when the manager looked for its unit; it was of {name}"
-        ),
-    )
-    .seen(format!(
-        "it exited {} after the dequeue",
-        words::duration(gone_ns)
-    ))
-    .seen(format!(
-        "asked {} after the dequeue: {name} is still starting",
-        words::duration(latest.since_ns().saturating_sub(dequeued_ns))
-    ));
-    Some(advised(found))
+    let found = sender_gone(pid, &format!("it was of {name}"), Certainty::Inferred)
+        .seen(format!(
+            "it exited {} after the dequeue",
+            words::duration(gone_ns)
+        ))
+        .seen(format!(
+            "asked {} after the dequeue: {name} is still starting",
+            words::duration(latest.since_ns().saturating_sub(dequeued_ns))
+        ));
+    Some(found)
 }
 
 fn container_without_unit(told: &Told<'_>) -> Option<Finding> {
