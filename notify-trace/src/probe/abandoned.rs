@@ -19,13 +19,9 @@ use crate::probe::load::map;
 /// # Errors
 /// If the kernel does not let a map be read.
 pub(super) fn count(ebpf: &Ebpf, proc: &Path) -> anyhow::Result<u64> {
-    let mut threads: Vec<u64> = Vec::new();
-    let calls: HashMap<_, u64, [u64; CALL_WORDS]> = map(ebpf, "CALLS")?;
-    threads.extend(calls.keys().filter_map(Result::ok));
-    let receives: HashMap<_, u64, u64> = map(ebpf, "RECEIVES")?;
-    threads.extend(receives.keys().filter_map(Result::ok));
-    let connects: HashMap<_, u64, [u64; CONNECT_WORDS]> = map(ebpf, "CONNECTS")?;
-    threads.extend(connects.keys().filter_map(Result::ok));
+    let mut threads = threads_in::<[u64; CALL_WORDS]>(ebpf, "CALLS")?;
+    threads.extend(threads_in::<u64>(ebpf, "RECEIVES")?);
+    threads.extend(threads_in::<[u64; CONNECT_WORDS]>(ebpf, "CONNECTS")?);
     let slots: Array<_, [u64; CALL_WORDS]> = map(ebpf, "SLOTS")?;
     threads.extend(
         slots
@@ -38,6 +34,12 @@ pub(super) fn count(ebpf: &Ebpf, proc: &Path) -> anyhow::Result<u64> {
         Err(error) => is_absent(&error),
     };
     Ok(threads.into_iter().filter(|it| is_gone(*it)).count() as u64)
+}
+
+/// The threads that have a call in a table.
+fn threads_in<V: aya::Pod>(ebpf: &Ebpf, table: &str) -> anyhow::Result<Vec<u64>> {
+    let calls: HashMap<_, u64, V> = map(ebpf, table)?;
+    Ok(calls.keys().filter_map(Result::ok).collect())
 }
 
 /// Whether there is no such thread; the file may be opened before it goes, and be read after.
