@@ -31,7 +31,7 @@ use crate::probe::error::AttachError;
 use crate::probe::load::{self, LoadOptions};
 use crate::probe::refusal::Refusal;
 use crate::probe::start::{OPEN_RINGS, start};
-use crate::probe::{pid_namespace, self_test};
+use crate::probe::{kernel_types, pid_namespace, self_test};
 use crate::select::Rules;
 use crate::sockets::environment;
 
@@ -144,7 +144,7 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
     let mut warnings = environment::add_sockets(&mut rules, Path::new("/proc"));
     let path = btf
         .clone()
-        .unwrap_or_else(|| PathBuf::from(load::KERNEL_BTF));
+        .unwrap_or_else(|| PathBuf::from(kernel_types::KERNEL_BTF));
     let options = LoadOptions {
         btf,
         self_test_address: self_test::address(),

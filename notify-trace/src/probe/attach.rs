@@ -1,5 +1,10 @@
 //! Tries what this kernel can do, and attaches the programs of the plan that follows.
 
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{available_parallelism, scope};
+
 use anyhow::{Context as _, anyhow};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
@@ -79,7 +84,7 @@ impl Loading {
                 self.drop(program);
             }
         }
-        self.load_all(plan::programs(name));
+        self.try_all(plan::programs(name));
         for &program in plan::programs(name) {
             match (self.attempt(program)?, plan::limit_without(program)) {
                 (Ok(()), _) => attached.push(program),
@@ -108,7 +113,7 @@ impl Loading {
                     self.attempt(Emitter::TrampCopy)?
                 }
                 Preemption::Never => {
-                    self.load_all(plan::programs(PlanName::Trampolines));
+                    self.try_all(plan::programs(PlanName::Trampolines));
                     self.attempt(Emitter::TrampCopy)?
                 }
             });
@@ -173,38 +178,61 @@ impl Loading {
             return Ok(());
         }
         let name = emitter.program();
-        let target = emitter.target();
         let program = self
             .ebpf
             .program_mut(name)
             .with_context(|| format!("no program {name}"))?;
-        load_program(program, target, &self.functions).context("it can't be loaded")?;
-        let attached = match program {
-            Program::KProbe(program) => program.attach(target, 0).map(drop),
-            Program::FEntry(program) => program.attach().map(drop),
-            Program::FExit(program) => program.attach().map(drop),
-            Program::RawTracePoint(program) => program.attach(target).map(drop),
-            other => return Err(unexpected(other)),
-        };
-        if attached.is_err() {
-            drop_program(&mut self.ebpf, emitter);
-        } else {
-            self.attached.push(emitter);
-        }
-        attached.context("it can't be attached")
+        load_program(program, emitter.target(), &self.functions).context("it can't be loaded")?;
+        attach_program(program, emitter.target()).context("it can't be attached")?;
+        self.attached.push(emitter);
+        Ok(())
     }
 
-    /// Loads programs at once: the verifier takes its time for each, and does so on as many CPUs as there
-    /// are. What is refused is met again when it is to be attached.
-    fn load_all(&mut self, programs: &[Emitter]) {
-        let functions = &self.functions;
-        std::thread::scope(|scope| {
-            for (name, program) in self.ebpf.programs_mut() {
-                let emitter = programs.iter().find(|emitter| emitter.program() == name);
-                if let Some(emitter) = emitter {
-                    scope.spawn(|| load_program(program, emitter.target(), functions));
-                }
+    /// Loads programs at once, for the verifier takes its time for each, and does so on as many CPUs as there are;
+    /// attaches them meanwhile, in their order. Ends with the first that is refused: it is met again when it is
+    /// tried by itself.
+    fn try_all(&mut self, programs: &[Emitter]) {
+        let mut waiting: BTreeMap<usize, &mut Program> = BTreeMap::new();
+        for (name, program) in self.ebpf.programs_mut() {
+            let turn = programs.iter().position(|it| it.program() == name);
+            if let Some(turn) = turn.filter(|turn| !self.attached.contains(&programs[*turn])) {
+                waiting.insert(turn, program);
             }
+        }
+        let turns: Vec<usize> = waiting.keys().copied().collect();
+        let waiting = Mutex::new(waiting);
+        let (functions, waiting) = (&self.functions, &waiting);
+        let (done, loaded) = mpsc::channel();
+        scope(|threads| {
+            let cpus = available_parallelism().map_or(1, NonZero::get);
+            for number in 0..cpus.min(turns.len()) {
+                let done = done.clone();
+                threads.spawn(move || {
+                    while let Some((turn, program)) = take_program(waiting, number) {
+                        let target = programs[turn].target();
+                        let is_loaded = load_program(program, target, functions).is_ok();
+                        // Nobody listens any more once one was refused.
+                        let _ = done.send((turn, is_loaded.then_some(program)));
+                    }
+                });
+            }
+            drop(done);
+            let mut early = BTreeMap::new();
+            for turn in turns {
+                while !early.contains_key(&turn)
+                    && let Ok((turn, program)) = loaded.recv()
+                {
+                    early.insert(turn, program);
+                }
+                let Some(Some(program)) = early.remove(&turn) else {
+                    break;
+                };
+                if attach_program(program, programs[turn].target()).is_err() {
+                    break;
+                }
+                self.attached.push(programs[turn]);
+            }
+            lock(waiting).clear();
         });
     }
 
@@ -229,6 +257,40 @@ fn load_program(program: &mut Program, target: &str, functions: &Btf) -> anyhow:
     Ok(())
 }
 
+/// Attaches a program; one that can't be is unloaded.
+fn attach_program(program: &mut Program, target: &str) -> anyhow::Result<()> {
+    let attached = match program {
+        Program::KProbe(program) => program.attach(target, 0).map(drop),
+        Program::FEntry(program) => program.attach().map(drop),
+        Program::FExit(program) => program.attach().map(drop),
+        Program::RawTracePoint(program) => program.attach(target).map(drop),
+        other => return Err(unexpected(other)),
+    };
+    if attached.is_err() {
+        unload_program(program);
+    }
+    Ok(attached?)
+}
+
+/// What thread `number` loads next, with its turn. The first one takes them from the front, so that attaching can
+/// begin; the others from the back, where those are that the verifier takes longest for.
+fn take_program<'a>(
+    waiting: &Mutex<BTreeMap<usize, &'a mut Program>>,
+    number: usize,
+) -> Option<(usize, &'a mut Program)> {
+    let mut waiting = lock(waiting);
+    if number == 0 {
+        waiting.pop_first()
+    } else {
+        waiting.pop_last()
+    }
+}
+
+/// No thread leaves a list half changed.
+fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn unexpected(program: &Program) -> anyhow::Error {
     anyhow!("a program of the unexpected type {:?}", program.prog_type())
 }
@@ -236,15 +298,19 @@ fn unexpected(program: &Program) -> anyhow::Error {
 /// Detaches and unloads a program.
 pub(super) fn drop_program(ebpf: &mut Ebpf, emitter: Emitter) {
     if let Some(program) = ebpf.program_mut(emitter.program()) {
-        // Not loaded: nothing to drop.
-        let _ = match program {
-            Program::KProbe(program) => program.unload(),
-            Program::FEntry(program) => program.unload(),
-            Program::FExit(program) => program.unload(),
-            Program::RawTracePoint(program) => program.unload(),
-            _ => Ok(()),
-        };
+        unload_program(program);
     }
+}
+
+fn unload_program(program: &mut Program) {
+    // Not loaded: nothing to drop.
+    let _ = match program {
+        Program::KProbe(program) => program.unload(),
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        _ => Ok(()),
+    };
 }
 
 /// Whether the verifier had something to say.

@@ -1,33 +1,28 @@
 //! Loads the object and fills its maps; what is attached of it is decided in `attach`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::thread::scope;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapError, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf as AyaBtf, Ebpf, include_bytes_aligned};
-use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 use notify_trace_common::fields::Feature;
 use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
 use crate::event::PlanName;
-use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
+use crate::probe::kernel_types::{self, Bytes, join};
 use crate::probe::loader;
-use crate::probe::offsets::{self, Offsets};
 use crate::probe::ring::Maps;
 use crate::probe::self_test;
 use crate::select::{Entry, Rules};
 
 /// The kernel side, built by `build.rs`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-trace-ebpf"));
-
-/// Where a kernel shows its own type information.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
@@ -53,11 +48,17 @@ pub struct LoadOptions {
 /// See [`AttachError`].
 pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError> {
     let mut loader = loader::take();
-    let KernelTypes {
-        offsets,
-        functions,
-        warnings,
-    } = kernel_types(options)?;
+    let (bytes, has_typed_task) = scope(|threads| {
+        // What aya asks the kernel once and keeps, it may ask meanwhile.
+        let asked = threads.spawn(|| {
+            let _ = aya::features();
+            has_typed_task()
+        });
+        (Bytes::read(options.btf.as_deref()), join(asked))
+    });
+    let bytes = bytes?;
+    let btf = bytes.parse()?;
+    let (offsets, warnings) = kernel_types::offsets_and_limits(&btf)?;
     let values: Vec<(&'static str, u32)> = offsets
         .iter()
         .map(|(field, offset)| (field.global, offset))
@@ -83,7 +84,7 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     let has_fields = !offsets
         .missing()
         .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
-    let typed_task = u32::from(has_fields && has_typed_task());
+    let typed_task = u32::from(has_fields && has_typed_task);
     loader.override_global("TYPED_TASK", &typed_task, true);
     if uses_slots {
         loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
@@ -106,9 +107,11 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     if options.plan == Some(PlanName::Tracepoints) || options.plan.is_none() {
         loader.map_max_entries("RECEIVING", 256.max(cpus.saturating_mul(4)));
     }
-    let ebpf = loader
-        .load(OBJECT)
-        .map_err(|error| refused("load the kernel programs", error.into()))?;
+    let (ebpf, functions) = scope(|threads| {
+        let functions = threads.spawn(|| kernel_types::targets(&btf));
+        (loader.load(OBJECT), join(functions))
+    });
+    let ebpf = ebpf.map_err(|error| refused("load the kernel programs", error.into()))?;
     let mut loading = Loading {
         ebpf,
         functions,
@@ -122,67 +125,6 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
             source: error,
         })?;
     Ok(loading)
-}
-
-/// What has to be known of the kernel's types.
-struct KernelTypes {
-    offsets: Offsets,
-    functions: AyaBtf,
-    warnings: Vec<String>,
-}
-
-/// Reads them.
-fn kernel_types(options: &LoadOptions) -> Result<KernelTypes, AttachError> {
-    let path = options
-        .btf
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(KERNEL_BTF));
-    let bytes = std::fs::read(&path).map_err(|error| AttachError::NoBtf {
-        path: path.clone(),
-        source: error.into(),
-    })?;
-    let btf = Btf::parse(&bytes).map_err(|error| AttachError::NoBtf {
-        path,
-        source: anyhow!("{error}"),
-    })?;
-    let offsets = offsets::resolve(&btf);
-    let mut warnings: Vec<String> = Vec::new();
-    let mut fatal: Vec<String> = Vec::new();
-    for (field, missing) in offsets.missing() {
-        if field.feature == Feature::Capture {
-            fatal.push(missing.to_string());
-        } else {
-            warnings.push(format!(
-                "{} can't be told: {missing}",
-                what_is_lost(field.feature)
-            ));
-        }
-    }
-    if !fatal.is_empty() {
-        return Err(AttachError::Unsupported { reasons: fatal });
-    }
-    let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
-    Ok(KernelTypes {
-        functions: functions_alone(&btf, &Vec::from_iter(targets)),
-        offsets,
-        warnings,
-    })
-}
-
-/// Of all types those functions that are attached to, with their ids, as aya looks them up. Everything else is
-/// nothing: to read all types of a kernel takes aya as long as the kernel takes for the programs.
-pub(super) fn functions_alone(btf: &Btf, names: &[&str]) -> AyaBtf {
-    let mut alone = AyaBtf::new();
-    let mut last = 0;
-    for (id, name) in btf.functions(names) {
-        for _ in last + 1..id {
-            alone.add_type(BtfType::Unknown);
-        }
-        let name = alone.add_string(name);
-        alone.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Unknown)));
-        last = id;
-    }
-    alone
 }
 
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
@@ -326,32 +268,11 @@ pub const fn what_is_lost(feature: Feature) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use aya_obj::btf::BtfKind;
-
     use super::*;
-    use crate::probe::btf::builder::Builder;
 
     #[test]
     fn the_key_of_a_whole_address_has_its_length_in_front() {
         let key = exact_key(b"\0ab");
         assert_eq!(key[..8], [3, 0, 0, 0, 0, b'a', b'b', 0]);
-    }
-
-    #[test]
-    fn functions_keep_their_ids() {
-        let mut builder = Builder::new();
-        let int = builder.int(4);
-        let proto = builder.raw("", (0, 13, 0), int, &[]);
-        let first = builder.raw("first", (0, 12, 0), proto, &[]);
-        builder.raw("other", (0, 12, 0), proto, &[]);
-        let second = builder.raw("second", (0, 12, 0), proto, &[]);
-        let bytes = builder.build();
-        let btf = Btf::parse(&bytes).unwrap();
-        let alone = functions_alone(&btf, &["second", "absent", "first"]);
-        let id = |name| alone.id_by_type_name_kind(name, BtfKind::Func).ok();
-        assert_eq!(id("first"), Some(first));
-        assert_eq!(id("second"), Some(second));
-        assert_eq!(id("other"), None);
-        assert_eq!(id("absent"), None);
     }
 }

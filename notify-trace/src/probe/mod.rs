@@ -1,7 +1,7 @@
 //! Everything that talks to the kernel's tracing side, and the only modules that name aya.
 //!
-//! `btf` and `offsets` find structure offsets, `preemption` tells whether programs may be preempted, `plan`
-//! decides which to attach (all pure),
+//! `kernel_types` reads the kernel's types, `btf` and `offsets` find structure offsets in them, `preemption` tells
+//! whether programs may be preempted, `plan` decides which to attach (all but the first are pure),
 //! `loader` is aya's, `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
 //! when `abandoned` looks for calls that nobody will end any more,
 //! `ring` reads what they write, `self_test` sends a datagram
@@ -16,6 +16,7 @@ pub mod btf;
 pub mod error;
 #[cfg(feature = "kernel-log")]
 pub mod kernel_log;
+pub mod kernel_types;
 pub mod load;
 pub mod loader;
 pub mod offsets;

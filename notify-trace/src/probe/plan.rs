@@ -141,7 +141,8 @@ pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
 }
 
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
-/// begins it, so that nothing is seen by half.
+/// begins it, so that nothing is seen by half. The last one begins it. The one before takes the verifier
+/// longest: the further behind, the sooner it is loaded.
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
@@ -151,8 +152,8 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
             Emitter::TrampDequeue,
             Emitter::TrampConnect,
             Emitter::TrampSent,
-            Emitter::TrampQueue,
             Emitter::TrampCopy,
+            Emitter::TrampQueue,
             Emitter::TrampSend,
         ],
         PlanName::Full => &[
@@ -164,9 +165,9 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
             Emitter::ConnectEntry,
             Emitter::SendExitTrampoline,
             Emitter::SendExitProbe,
-            Emitter::Queue,
             Emitter::CopyReturn,
             Emitter::CopyEntry,
+            Emitter::Queue,
             Emitter::SendEntry,
         ],
         PlanName::NoTrampolines => &[
@@ -177,9 +178,9 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
             Emitter::ConnectReturn,
             Emitter::ConnectEntry,
             Emitter::SendExitProbe,
-            Emitter::Queue,
             Emitter::CopyReturn,
             Emitter::CopyEntry,
+            Emitter::Queue,
             Emitter::SendEntry,
         ],
         PlanName::Tracepoints => &[

@@ -17,7 +17,7 @@ use zerocopy::FromBytes as _;
 
 use crate::probe::btf::Btf;
 use crate::probe::error::missing_capabilities;
-use crate::probe::load::{KERNEL_BTF, functions_alone};
+use crate::probe::kernel_types::{KERNEL_BTF, functions_alone};
 use crate::probe::{loader, offsets};
 
 /// The iterator's own object, built by `build.rs`.

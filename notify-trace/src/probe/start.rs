@@ -1,11 +1,14 @@
 //! From nothing to programs that are attached and tested: what `trace` begins with, and what
 //! `doctor` tries.
 
+use std::thread::scope;
+
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
 use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, refused};
+use crate::probe::kernel_types::join;
 use crate::probe::load::{self, LoadOptions};
 use crate::probe::ring::Rings;
 use crate::probe::self_test::{self, Findings, SenderToBe};
@@ -31,9 +34,12 @@ pub struct Started {
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
-    let sender =
-        SenderToBe::start(&load.self_test_address).context("the self-test can't be run")?;
-    let mut loading = load::load(load, rules)?;
+    let (loading, sender) = scope(|threads| {
+        let sender = threads.spawn(|| SenderToBe::start(&load.self_test_address));
+        (load::load(load, rules), join(sender))
+    });
+    let sender = sender.context("the self-test can't be run")?;
+    let mut loading = loading?;
     let mut rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
         .map_err(|error| refused(OPEN_RINGS, error))?;
     let mut attached = loading.attach(load.plan)?;

@@ -1,0 +1,170 @@
+//! What has to be known of the kernel's types: offsets of fields, and ids of the functions that are attached to.
+//!
+//! Reading them is a good part of a start, so it is done on as many CPUs as it can be: the file by its halves, and
+//! the functions, of which the maps need nothing, while those are made.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::thread::{ScopedJoinHandle, scope};
+
+use anyhow::anyhow;
+use aya::Btf as AyaBtf;
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
+use notify_trace_common::fields::Feature;
+use notify_trace_common::limits::Emitter;
+
+use crate::probe::btf::Btf;
+use crate::probe::error::AttachError;
+use crate::probe::load::what_is_lost;
+use crate::probe::offsets::{self, Offsets};
+
+/// Where a kernel shows its own type information.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The bytes, as they are in a file.
+pub(super) struct Bytes {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Bytes {
+    /// Reads the file, or the kernel's own.
+    ///
+    /// # Errors
+    /// [`AttachError::NoBtf`].
+    pub(super) fn read(path: Option<&Path>) -> Result<Self, AttachError> {
+        let path = path.unwrap_or(Path::new(KERNEL_BTF)).to_owned();
+        match read_by_halves(&path) {
+            Ok(bytes) => Ok(Self { path, bytes }),
+            Err(error) => Err(AttachError::NoBtf {
+                path,
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// The types in them.
+    ///
+    /// # Errors
+    /// [`AttachError::NoBtf`].
+    pub(super) fn parse(&self) -> Result<Btf<'_>, AttachError> {
+        Btf::parse(&self.bytes).map_err(|error| AttachError::NoBtf {
+            path: self.path.clone(),
+            source: anyhow!("{error}"),
+        })
+    }
+}
+
+/// Where the fields lie, and what can't be told, because some are missing.
+///
+/// # Errors
+/// [`AttachError::Unsupported`].
+pub(super) fn offsets_and_limits(btf: &Btf<'_>) -> Result<(Offsets, Vec<String>), AttachError> {
+    let offsets = offsets::resolve(btf);
+    let mut warnings: Vec<String> = Vec::new();
+    let mut fatal: Vec<String> = Vec::new();
+    for (field, missing) in offsets.missing() {
+        if field.feature == Feature::Capture {
+            fatal.push(missing.to_string());
+        } else {
+            warnings.push(format!(
+                "{} can't be told: {missing}",
+                what_is_lost(field.feature)
+            ));
+        }
+    }
+    if fatal.is_empty() {
+        Ok((offsets, warnings))
+    } else {
+        Err(AttachError::Unsupported { reasons: fatal })
+    }
+}
+
+/// The functions that programs are attached to.
+pub(super) fn targets(btf: &Btf<'_>) -> AyaBtf {
+    let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
+    functions_alone(btf, &Vec::from_iter(targets))
+}
+
+/// Of all types these functions, with their ids, as aya looks them up. Everything else is
+/// nothing: to read all types of a kernel takes aya as long as the kernel takes for the programs.
+pub(super) fn functions_alone(btf: &Btf<'_>, names: &[&str]) -> AyaBtf {
+    let mut alone = AyaBtf::new();
+    let mut last = 0;
+    for (id, name) in btf.functions(names) {
+        for _ in last + 1..id {
+            alone.add_type(BtfType::Unknown);
+        }
+        let name = alone.add_string(name);
+        alone.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Unknown)));
+        last = id;
+    }
+    alone
+}
+
+/// What a thread found; its panic is ours.
+pub(super) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Reads a file from two places at once: of its types the kernel hands out a page at a time, however much is
+/// asked for.
+fn read_by_halves(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length == 0 {
+        // A pipe, for one, doesn't tell.
+        return std::fs::read(path);
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let middle = length / 2;
+    let (first, second) = bytes.split_at_mut(usize::try_from(middle).map_err(io::Error::other)?);
+    scope(|threads| {
+        // Who reads the same open file waits for the other.
+        let other = threads.spawn(|| File::open(path)?.read_exact_at(second, middle));
+        file.read_exact_at(first, 0).and(join(other))
+    })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::btf::BtfKind;
+
+    use super::*;
+    use crate::probe::btf::builder::Builder;
+
+    #[test]
+    fn functions_keep_their_ids() {
+        let mut builder = Builder::new();
+        let int = builder.int(4);
+        let proto = builder.raw("", (0, 13, 0), int, &[]);
+        let first = builder.raw("first", (0, 12, 0), proto, &[]);
+        builder.raw("other", (0, 12, 0), proto, &[]);
+        let second = builder.raw("second", (0, 12, 0), proto, &[]);
+        let bytes = builder.build();
+        let btf = Btf::parse(&bytes).unwrap();
+        let alone = functions_alone(&btf, &["second", "absent", "first"]);
+        let id = |name| alone.id_by_type_name_kind(name, BtfKind::Func).ok();
+        assert_eq!(id("first"), Some(first));
+        assert_eq!(id("second"), Some(second));
+        assert_eq!(id("other"), None);
+        assert_eq!(id("absent"), None);
+    }
+
+    #[test]
+    fn halves_are_put_together() {
+        let path = std::env::temp_dir().join(format!("nt-types-{}", std::process::id()));
+        for length in [0, 1, 2, 4097] {
+            let bytes: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(read_by_halves(&path).unwrap(), bytes);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read_by_halves(&path).is_err());
+    }
+}
