@@ -211,7 +211,7 @@ impl Loading {
                     while let Some((turn, program)) = take_program(waiting, number) {
                         let target = programs[turn].target();
                         let is_loaded = load_program(program, target, functions).is_ok();
-                        // Nobody listens any more once one was refused.
+                        // Who attaches may have ended with one that was refused.
                         let _ = done.send((turn, is_loaded.then_some(program)));
                     }
                 });

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ use crate::probe::offsets::{self, Offsets};
 
 /// Where a kernel shows its own type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Longest file that room is made for without asking; a kernel's types are 5 to 10 MiB.
+const HALVES_MAX_BYTES: u64 = 1 << 27;
 
 /// The bytes, as they are in a file.
 pub(super) struct Bytes {
@@ -114,11 +117,13 @@ pub(super) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 /// Reads a file from two places at once: of its types the kernel hands out a page at a time, however much is
 /// asked for.
 fn read_by_halves(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    if length == 0 {
-        // A pipe, for one, doesn't tell.
-        return std::fs::read(path);
+    if !(1..=HALVES_MAX_BYTES).contains(&length) {
+        // A pipe, for one, doesn't tell; of what is no kernel's there may be more than there is memory.
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        return Ok(bytes);
     }
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     let middle = length / 2;

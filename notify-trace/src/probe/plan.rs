@@ -141,8 +141,8 @@ pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
 }
 
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
-/// begins it, so that nothing is seen by half. The last one begins it. The one before takes the verifier
-/// longest: the further behind, the sooner it is loaded.
+/// begins it, so that nothing is seen by half: before the last one no program has anything to go by. What is
+/// far behind is loaded early, so before it stands what the verifier takes longest for, the one at the queue.
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
