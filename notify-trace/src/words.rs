@@ -36,6 +36,12 @@ pub fn name_of(comm: &[u8], pid: u32) -> String {
     format!("{comm}[{pid}]")
 }
 
+/// A unit's name, made safe: a recording may say anything.
+#[must_use]
+pub fn unit(name: &str) -> String {
+    escape_field(name.as_bytes()).to_string()
+}
+
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.
 #[must_use]
 pub fn address(address: &Address) -> String {

@@ -5,6 +5,7 @@ use super::life::Life;
 use super::subject;
 use crate::event::UnitState;
 use crate::unit::UnitKey;
+use crate::words;
 
 /// Most units whose lives are followed.
 const LIVES: usize = 8_192;
@@ -28,7 +29,7 @@ impl Correlator {
         let life = self
             .lives
             .entry(key.clone())
-            .or_insert_with(|| Life::new(key.name.clone(), subject::of_unit(key)));
+            .or_insert_with(|| Life::new(words::unit(&key.name), subject::of_unit(key)));
         Some(life)
     }
 

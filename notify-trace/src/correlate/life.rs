@@ -92,6 +92,7 @@ struct Untimed {
 /// A unit's life so far.
 #[derive(Debug)]
 pub(super) struct Life {
+    /// Its unit's, as verdicts have it: made safe.
     name: String,
     subject: Subject,
     /// When the last accepted `READY=1` was taken.

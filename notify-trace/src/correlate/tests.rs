@@ -1,5 +1,7 @@
 //! Events in, outcomes out.
 
+use std::collections::BTreeSet;
+
 use super::outcome::{Certainty, PhaseName};
 use super::samples::{MS, S, Sample, unit_state};
 use super::*;
@@ -269,4 +271,78 @@ fn moments_move_on_both_clocks() {
     };
     expect(12 * S, "2026-11-24T12:00:02Z");
     expect(9 * S, "2026-11-24T11:59:59Z");
+}
+
+#[test]
+fn no_unit_of_a_forged_recording_reaches_a_terminal_as_it_is() {
+    const HOSTILE: &str = "\x1b[2J\nok  \u{202e}.service";
+    let state = |service_type: &str, at_ns: u64| UnitState {
+        service_type: Some(service_type.to_owned()),
+        watchdog_usec: Some(2_000_000),
+        ..unit_state(HOSTILE, at_ns)
+    };
+    let failed = UnitState {
+        active_state: "failed".to_owned(),
+        sub_state: "failed".to_owned(),
+        result: Some("timeout".to_owned()),
+        inactive_exit_ns: Some(S / 2),
+        ..unit_state(HOSTILE, 30 * S)
+    };
+    let sent = |payload: &str, pid: u32, id: u64, at_ns: u64| {
+        Sample::new(payload)
+            .from("a", pid, HOSTILE)
+            .id(id)
+            .at(at_ns)
+    };
+    let mut with_fd = sent("FDSTORE=1", 100, 5, 5 * S);
+    with_fd.0.fds = Some(1);
+    let mut all = outcomes([
+        unit(state("notify", S / 2)),
+        send(sent("READY=1", 101, 1, S)),
+        send(sent("STATUS=", 102, 2, S).gone()),
+        unit(state("notify", 2 * S)),
+        send(sent("READY=1", 100, 3, 3 * S)),
+        send(sent("WATCHDOG=trigger", 100, 4, 4 * S)),
+        send(with_fd),
+        unit(state("notify-reload", 6 * S)),
+        send(sent("RELOADING=1", 100, 6, 7 * S)),
+        send(sent("RELOADING=1\nMONOTONIC_USEC=1", 100, 7, 8 * S)),
+        send(sent("MAINPID=7", 100, 8, 9 * S)),
+        unit(state("notify-reload", 10 * S)),
+        send(sent("READY=1", 100, 9, 11 * S)),
+        send(sent("WATCHDOG=1", 100, 10, 12 * S)),
+        send(sent("WATCHDOG=1", 100, 11, 20 * S)),
+        unit(state("notify", 29 * S)),
+    ]);
+    all.extend(outcomes([
+        send(sent("READY=1", 101, 1, S)),
+        unit(state("notify", 2 * S)),
+        unit(failed),
+    ]));
+    let kinds: BTreeSet<Kind> = verdicts(&all).into_iter().map(|it| it.0).collect();
+    for kind in [
+        Kind::AccessRefused,
+        Kind::SenderGone,
+        Kind::WatchdogTriggered,
+        Kind::FdStoreRefused,
+        Kind::ReloadWithoutTimestamp,
+        Kind::ReloadTimestampOld,
+        Kind::MainPidRefused,
+        Kind::WatchdogLate,
+        Kind::NeverReady,
+    ] {
+        assert!(kinds.contains(&kind), "{kind:?} of {kinds:?}");
+    }
+    for outcome in &all {
+        let Outcome::Verdict(it) = outcome else {
+            continue;
+        };
+        for text in it.evidence.iter().chain([&it.what]) {
+            assert!(
+                !text.contains(['\x1b', '\n', '\u{202e}']),
+                "{:?}: {text:?}",
+                it.kind
+            );
+        }
+    }
 }

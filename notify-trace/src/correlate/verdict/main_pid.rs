@@ -6,7 +6,6 @@ use super::Finding;
 use super::manager::Told;
 use crate::correlate::message::find;
 use crate::correlate::outcome::{Certainty, Kind};
-use crate::escape::escape_field;
 use crate::event::Notification;
 use crate::words;
 
@@ -43,7 +42,7 @@ pub(in crate::correlate) fn refused(told: &Told<'_>) -> Option<Finding> {
     {
         return None;
     }
-    let name = escape_field(told.unit?.name.as_bytes());
+    let name = words::unit(&told.unit?.name);
     let mut found = Finding::new(
         Kind::MainPidRefused,
         Certainty::Inferred,

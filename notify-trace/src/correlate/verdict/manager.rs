@@ -90,7 +90,7 @@ fn unit_is_found(told: &Told<'_>) -> Option<Answer> {
 
 fn gone_before(told: &Told<'_>, pid: u32) -> Finding {
     let unit = match told.unit {
-        Some(unit) => format!("it was of {}", unit.name),
+        Some(unit) => format!("it was of {}", words::unit(&unit.name)),
         None => "its unit is not known".to_owned(),
     };
     let found = sender_gone(pid, &unit, Certainty::Certain);
@@ -124,7 +124,7 @@ fn dropped_silently(told: &Told<'_>) -> Option<Finding> {
     if !is_gone || !starts_on(latest, it, dequeued_ns) {
         return None;
     }
-    let name = escape_field(unit.name.as_bytes());
+    let name = words::unit(&unit.name);
     let found = sender_gone(pid, &format!("it was of {name}"), Certainty::Inferred)
         .seen(format!(
             "it exited {} after the dequeue",
@@ -163,7 +163,7 @@ fn not_a_service(told: &Told<'_>, unit: &str) -> Finding {
         Certainty::Certain,
         format!(
             "nobody acts on it: it comes from {}{who}, which is no service",
-            escape_field(unit.as_bytes())
+            words::unit(unit)
         ),
     )
 }
@@ -173,7 +173,11 @@ fn from_elsewhere(told: &Told<'_>, certainty: Certainty, what: String) -> Findin
     if !told.waiting.is_empty() && find(told.notification, "READY").is_some() {
         found = found.seen(format!(
             "starting meanwhile, and waiting for READY=1: {}",
-            told.waiting.join(", ")
+            told.waiting
+                .iter()
+                .map(|unit| words::unit(unit))
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     found
@@ -209,7 +213,7 @@ fn access(told: &Told<'_>) -> Answer {
                 .helps("set NotifyAccess=all (or exec), send from the main process, or name it by MAINPID="),
         )
     };
-    let name = &unit.name;
+    let name = words::unit(&unit.name);
     let is_main = told.was_main(pid);
     let is_control = told
         .states
@@ -289,7 +293,7 @@ pub(in crate::correlate) fn fd_store(told: &Told<'_>) -> Option<Finding> {
     let latest = told.states.last()?;
     let max = latest.fd_store_max?;
     let count = latest.fd_store_count.unwrap_or(0);
-    let name = &told.unit?.name;
+    let name = words::unit(&told.unit?.name);
     let found = if max == 0 {
         Finding::new(
             Kind::FdStoreRefused,
@@ -338,10 +342,10 @@ pub(in crate::correlate) fn on_behalf(
             Certainty::Inferred,
             format!(
                 "counts for {}, of whose main process {} it has the credentials, but was sent by {} of {}",
-                other.name,
+                words::unit(&other.name),
                 claimed.pid,
                 words::name(sender),
-                own.name
+                words::unit(&own.name)
             ),
         )
         .seen(format!("claimed credentials: {}", words::credentials(claimed)))

@@ -64,7 +64,7 @@ pub(in crate::correlate) fn never_ready(state: &UnitState, said: &Said) -> Optio
         .filter(|result| RESULTS.contains(result));
     let since_ns = state.main_start_ns.or(state.inactive_exit_ns);
     let age_ns = since_ns.map(|since_ns| state.monotonic_ns.saturating_sub(since_ns));
-    let name = &state.unit;
+    let name = words::unit(&state.unit);
     let what = if let Some(result) = result {
         format!("{name} failed to start, with result {result}: no READY=1 was accepted")
     } else if is_starting(state) && age_ns.is_some_and(|age_ns| age_ns >= late_ns(state)) {

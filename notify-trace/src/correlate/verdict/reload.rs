@@ -28,7 +28,7 @@ pub(in crate::correlate) fn reloading(
     before: Before,
 ) -> Option<Finding> {
     let state = state.filter(|it| it.service_type.as_deref() == Some("notify-reload"))?;
-    let name = &state.unit;
+    let name = words::unit(&state.unit);
     if find(it, "MONOTONIC_USEC").is_none() {
         return Some(
             Finding::new(
