@@ -7,11 +7,11 @@ use notify_trace_common::fields::ABSENT;
 use notify_trace_common::limits::{CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH_MAX, Emitter};
 use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
 
-use crate::emit::{self, bounded};
+use crate::emit;
 use crate::maps::{ANNOUNCED, CGROUPS_AT_HAND, CGROUPS_SEEN, Scratch};
 use crate::read::{
     CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, Pair, TASK_CGROUPS,
-    pointer, read, read_pair,
+    load_or_0, pointer, read,
 };
 use crate::task;
 
@@ -89,55 +89,71 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     id
 }
 
-/// Builds the record in the room; answers its size, 0 if the cgroup can't be read.
+/// Builds the record in the room; answers its size, 0 if the cgroup can't be read. What it knows so far it keeps
+/// in the record: in registers, each end of the loop would be a way of its own for the verifier.
 #[inline(never)]
 fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     let Some(mut node) = current_node() else {
         return 0;
     };
-    let mut len = 0_u32;
-    let mut depth = 0_u32;
-    let mut flags = CGROUP_TRUNCATED;
-    for _ in 0..CGROUP_DEPTH_MAX {
-        let Pair {
-            first: parent,
-            second: name,
-        } = read_pair::<u64, u64>(node, &KERNFS_PARENT, &KERNFS_NAME);
-        if name == 0 || KERNFS_PARENT.load() == ABSENT {
+    let record = emit::record::<Cgroup>(scratch);
+    record.cgroup_id = id;
+    record.flags = CGROUP_TRUNCATED;
+    record.reserved = 0;
+    let (len, depth) = (&raw mut record.len, &raw mut record.depth);
+    let flags = &raw mut record.flags;
+    let path = scratch.record.as_mut_ptr();
+    // SAFETY: fields of the record, aligned; volatile, so that they stay in memory.
+    unsafe {
+        len.write_volatile(0);
+        depth.write_volatile(0);
+    }
+    // Looked up once, for each level is verified anew.
+    let (parent_at, name_at) = (KERNFS_PARENT.load(), KERNFS_NAME.load());
+    let is_known = parent_at != ABSENT && name_at != ABSENT;
+    let are_neighbours = name_at == parent_at.wrapping_add(8);
+    for _ in 0..if is_known { CGROUP_DEPTH_MAX } else { 0 } {
+        let (parent, name) = if are_neighbours {
+            let both = load_or_0::<Pair<u64, u64>>(node + u64::from(parent_at));
+            (both.first, both.second)
+        } else {
+            (
+                load_or_0::<u64>(node + u64::from(parent_at)),
+                load_or_0::<u64>(node + u64::from(name_at)),
+            )
+        };
+        if name == 0 {
             // It can't be read.
             break;
         }
         if parent == 0 {
             // The root, whose name is empty.
-            flags = 0;
+            // SAFETY: as above.
+            unsafe { flags.write_volatile(0) };
             break;
         }
-        let room = bounded::<{ CGROUP_PATH_MAX as u32 - 1 }>(&mut scratch.bound, len) as usize;
+        // SAFETY: as above.
+        let room = unsafe { len.read_volatile() } & (CGROUP_PATH_MAX as u32 - 1);
         // SAFETY: `room` is below CGROUP_PATH_MAX by the mask, so the longest name ends well
         // inside the record's room; the helper checks the source address itself.
         let read = unsafe {
             bpf_probe_read_kernel_str(
-                scratch
-                    .record
-                    .as_mut_ptr()
-                    .add(size_of::<Cgroup>() + room)
-                    .cast(),
+                path.add(size_of::<Cgroup>() + room as usize).cast(),
                 CGROUP_NAME_MAX as u32,
                 name as *const _,
             )
         };
-        if read <= 1 || len as usize + read as usize > CGROUP_PATH_MAX - 1 {
+        let after = u64::from(room) + read as u64;
+        if read <= 1 || after > CGROUP_PATH_MAX as u64 - 1 {
             break;
         }
-        len += read as u32;
-        depth += 1;
+        // SAFETY: as above.
+        unsafe {
+            len.write_volatile(after as u32);
+            depth.write_volatile(depth.read_volatile() + 1);
+        }
         node = parent;
     }
-    let record = emit::record::<Cgroup>(scratch);
-    record.cgroup_id = id;
-    record.len = len;
-    record.depth = depth;
-    record.flags = flags;
-    record.reserved = 0;
-    size_of::<Cgroup>() as u32 + len
+    // SAFETY: as above.
+    size_of::<Cgroup>() as u32 + unsafe { len.read_volatile() }
 }

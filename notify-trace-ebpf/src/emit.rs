@@ -1,5 +1,7 @@
 //! Writing a record to this CPU's ring, and counting what could not be written.
 
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST, BPF_RB_FORCE_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -16,7 +18,12 @@ const ENOSPC: i64 = 28;
 /// The counters of a program on this CPU.
 #[inline(always)]
 pub fn counters(emitter: Emitter) -> Option<&'static mut Counters> {
-    let slot = COUNTERS.get_ptr_mut(emitter as u32)?;
+    counters_of(emitter as u32)
+}
+
+#[inline(always)]
+fn counters_of(emitter: u32) -> Option<&'static mut Counters> {
+    let slot = COUNTERS.get_ptr_mut(emitter)?;
     // SAFETY: a program is not entered twice on a CPU, and only it uses its slot, so nothing else
     // refers to this value while it runs; maps live as long as the programs that name them.
     Some(unsafe { &mut *slot })
@@ -114,6 +121,22 @@ pub fn bounded<const MASK: u32>(room: &mut u32, len: u32) -> u32 {
     }
 }
 
+/// The same of a length that is cut. That is done in memory, too: the compiler's own way of it would be two ways
+/// for the verifier.
+#[inline(always)]
+pub fn at_most<const MAX: u32, const MASK: u32>(room: &mut u32, len: u32) -> u32 {
+    const { assert!(MAX <= MASK && (MASK + 1).is_power_of_two()) };
+    let room: *mut u32 = room;
+    // SAFETY: a reference, so valid for all.
+    unsafe {
+        room.write_volatile(len);
+        if room.read_volatile() > MAX {
+            room.write_volatile(MAX);
+        }
+        room.read_volatile() & MASK
+    }
+}
+
 /// An address as a number to reckon with: the verifier lets nobody do that with a pointer, and what comes back
 /// from memory is none to it.
 #[inline(always)]
@@ -170,23 +193,32 @@ pub fn output<C: EbpfContext>(
     id: u64,
     size: u32,
 ) -> bool {
-    let Some(counters) = counters(emitter) else {
-        return false;
-    };
-    counters.attempts += 1;
     let header = record::<Header>(scratch);
     header.size = size;
     header.kind = kind as u16;
     header.emitter = emitter as u16;
+    header.id = id;
+    submit(ctx.as_ptr(), emitter as u32, scratch)
+}
+
+/// Writes a record whose header is not complete yet. One piece of code for all of a program: the kernel works
+/// over a program as a whole, time and again, before it lets it be attached.
+#[inline(never)]
+fn submit(ctx: *mut c_void, emitter: u32, scratch: &mut Scratch) -> bool {
+    let Some(counters) = counters_of(emitter) else {
+        return false;
+    };
+    counters.attempts += 1;
+    let header = record::<Header>(scratch);
     header.seq = counters.attempts;
     // SAFETY: a helper without arguments.
     header.time_ns = unsafe { bpf_ktime_get_ns() };
-    header.id = id;
-    let size = bounded::<{ SCRATCH_BYTES as u32 - 1 }>(&mut scratch.bound, size);
+    // SAFETY: a field of the record, aligned; volatile, so that the mask stays.
+    let size = unsafe { (&raw const header.size).read_volatile() } & (SCRATCH_BYTES as u32 - 1);
     // SAFETY: the map is of this object, and `size` is less than the room that `record` has.
     let rc = unsafe {
         bpf_perf_event_output(
-            ctx.as_ptr(),
+            ctx,
             (&raw const EVENTS).cast_mut().cast(),
             BPF_F_CURRENT_CPU,
             scratch.record.as_mut_ptr().cast(),
@@ -203,8 +235,23 @@ pub fn output<C: EbpfContext>(
         counters.ring_error += 1;
         #[cfg(feature = "log")]
         if counters.ring_error == 1 {
-            aya_log_ebpf::warn!(ctx, "a record had no ring to go to: error {}", rc as i32);
+            aya_log_ebpf::warn!(
+                &Context(ctx),
+                "a record had no ring to go to: error {}",
+                rc as i32
+            );
         }
     }
     false
+}
+
+/// What a program was called with.
+#[cfg(feature = "log")]
+struct Context(*mut c_void);
+
+#[cfg(feature = "log")]
+impl EbpfContext for Context {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0
+    }
 }

@@ -201,20 +201,26 @@ pub struct Scratch {
     pub record: [u8; SCRATCH_BYTES],
     /// An address, also the key of `EXACT`.
     pub address: Address,
-    /// Key of the tries.
-    pub key: TrieKey,
-    /// An address with zeros in front of it, to be read backwards.
-    pub window: [u8; 256],
     /// For `emit::bounded`.
     pub bound: u32,
+    /// Key of the tries.
+    pub key: TrieKey,
     /// The address's place in `VERDICTS`.
     pub place: u32,
+    /// Where an address is put to be read backwards.
+    pub window: [u8; 256],
     /// `SEND_*` bits of the datagram that is going to be written.
     pub flags: u32,
     pub pad: u32,
     /// For `emit::number`.
     pub word: u64,
 }
+
+const _: () = assert!(
+    core::mem::offset_of!(Scratch, window).is_multiple_of(8)
+        && (core::mem::offset_of!(Scratch, key) + core::mem::offset_of!(TrieKey, bytes))
+            .is_multiple_of(8)
+);
 
 /// Tracepoint plan: who last sent through a socket, by its `struct sock`.
 #[derive(Clone, Copy)]

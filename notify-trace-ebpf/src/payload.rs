@@ -16,7 +16,7 @@ use notify_trace_common::record::{
     SEND_UNREADABLE, Send,
 };
 
-use crate::emit::{bounded, put_address};
+use crate::emit::{at_most, put_address};
 use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
     ByHelper, MSG_NAME, MSG_NAMELEN, Pair, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN,
@@ -280,9 +280,9 @@ pub fn take_payload<W: Way>(scratch: &mut Scratch, skb: u64) -> Option<()> {
     send.len = len;
     let linear = len.saturating_sub(paged);
     send.captured = 0;
-    let captured = bounded::<{ 2 * PAYLOAD_MAX as u32 - 1 }>(
+    let captured = at_most::<{ PAYLOAD_MAX as u32 }, { 2 * PAYLOAD_MAX as u32 - 1 }>(
         &mut scratch.bound,
-        linear.min(PAYLOAD_MAX as u32),
+        linear,
     );
     if captured > PAYLOAD_MAX as u32 {
         return None;

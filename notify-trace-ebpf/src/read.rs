@@ -41,14 +41,20 @@ pub fn read_or_0<T: Copy + Default>(base: u64, offset: &Global<u32>) -> T {
     if offset == ABSENT {
         return T::default();
     }
+    load_or_0(base.wrapping_add(u64::from(offset)))
+}
+
+/// Reads from any kernel address; 0 where it can't be read.
+#[inline(always)]
+pub fn load_or_0<T: Copy + Default>(address: u64) -> T {
     let mut value = core::mem::MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes all of `value` whatever it answers (zeros if the address can't be read);
-    // T is an integer or a byte array here, so any bytes are a value.
+    // T is made of integers here, so any bytes are a value.
     unsafe {
         let _ = bpf_probe_read_kernel_raw(
             value.as_mut_ptr().cast(),
             size_of::<T>() as u32,
-            (base.wrapping_add(u64::from(offset))) as *const _,
+            address as *const _,
         );
         value.assume_init()
     }

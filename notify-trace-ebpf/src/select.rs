@@ -2,12 +2,14 @@
 //! (a trie), end (a trie over reversed bytes). A rule that these can't express is put in as its
 //! longest literal end or beginning; userspace checks the rest.
 
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::generated::{
     bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
 };
 use notify_trace_common::address::{ADDRESS_MAX, Address};
 
-use crate::emit::{bounded, clear_address, copy_words};
+use crate::emit::{at_most, bounded, clear_address, copy_words};
 use crate::maps::{EXACT, PREFIXES, SUFFIXES, Scratch, VERDICT_PLACES, VERDICTS};
 use crate::read::{
     UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_SOCK_ADDR, field, load, pointer, read,
@@ -21,7 +23,7 @@ pub const FAMILY_BYTES: u64 = 2;
 #[inline(never)]
 fn take_name(scratch: &mut Scratch, path: u64, len: u32) -> bool {
     clear_address(scratch);
-    let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
+    let len = at_most::<{ ADDRESS_MAX as u32 }, 127>(&mut scratch.bound, len);
     if len == 0 {
         return false;
     }
@@ -87,7 +89,7 @@ pub fn take_bound(scratch: &mut Scratch, sk: u64) -> bool {
 /// without the family, and not 0.
 #[inline(always)]
 pub fn rule_of_written(scratch: &mut Scratch, path: u64, len: u32) -> u32 {
-    let len = bounded::<127>(&mut scratch.bound, len.min(ADDRESS_MAX as u32));
+    let len = at_most::<{ ADDRESS_MAX as u32 }, 127>(&mut scratch.bound, len);
     // Most names are short.
     let known = if len as usize <= SHORT_WORDS * 8 - size_of::<u32>() {
         known_rule::<SHORT_WORDS>(scratch, path, len)
@@ -221,19 +223,19 @@ pub fn rule(scratch: &mut Scratch) -> u32 {
         return *rule;
     }
     let len = bounded::<127>(&mut scratch.bound, scratch.address.len);
-    scratch.key.prefix_bits = len * 8;
-    scratch.key.bytes = scratch.address.bytes;
-    let found = look_up((&raw const PREFIXES).cast(), scratch);
+    // The address itself is a key, but for how its length is told.
+    scratch.address.len = len * 8;
+    let found = look_up(
+        (&raw const PREFIXES).cast(),
+        (&raw const scratch.address).cast(),
+    );
+    scratch.address.len = len;
     if found != 0 {
         return found;
     }
-    // The name ends where the window's words do, with zeros before it: read backwards, it is followed by
-    // zeros, whatever its length.
+    // The name ends where the window's words do. What stands before it comes behind it in the key, where a trie
+    // doesn't look.
     let window = scratch.window.as_mut_ptr();
-    for word in 0..WINDOW_END / 8 {
-        // SAFETY: inside the window, which lies 8-byte aligned in a map value.
-        unsafe { window.cast::<u64>().add(word).write_volatile(0) };
-    }
     let start = bounded::<127>(&mut scratch.bound, (WINDOW_END as u32).wrapping_sub(len));
     // SAFETY: at most 127 bytes go to one of the first 128 places of the window, which has room for twice as
     // many; they come from a field of the same room.
@@ -244,24 +246,34 @@ pub fn rule(scratch: &mut Scratch) -> u32 {
             scratch.address.bytes.as_ptr().cast(),
         )
     };
-    let key: *mut u32 = scratch.key.bytes.as_mut_ptr().cast();
-    for word in 0..ADDRESS_MAX / 4 {
-        // SAFETY: inside both, which lie 4-byte aligned.
-        unsafe {
-            let end = window.add(WINDOW_END).cast::<u32>();
-            let from = end.sub(word + 1).read_volatile();
-            key.add(word).write_volatile(from.swap_bytes());
+    scratch.key.prefix_bits = len * 8;
+    let key = scratch.key.bytes.as_mut_ptr();
+    // SAFETY: inside both, which lie 8-byte aligned in a map value (asserted in `maps`).
+    unsafe {
+        let end = window.add(WINDOW_END);
+        for word in 0..ADDRESS_MAX / 8 {
+            let from = end.cast::<u64>().sub(word + 1).read_volatile();
+            key.cast::<u64>()
+                .add(word)
+                .write_volatile(from.swap_bytes());
         }
+        let rest = const { ADDRESS_MAX / 8 * 2 };
+        let from = end.cast::<u32>().sub(rest + 1).read_volatile();
+        key.cast::<u32>()
+            .add(rest)
+            .write_volatile(from.swap_bytes());
     }
-    look_up((&raw const SUFFIXES).cast(), scratch)
+    look_up(
+        (&raw const SUFFIXES).cast(),
+        (&raw const scratch.key).cast(),
+    )
 }
 
 #[inline(always)]
-fn look_up(trie: *const core::ffi::c_void, scratch: &mut Scratch) -> u32 {
-    // SAFETY: the map is a trie of this object with a key of that type and a u32 as value.
-    let value = unsafe {
-        bpf_map_lookup_elem(trie.cast_mut(), (&raw const scratch.key).cast()).cast::<u32>()
-    };
+fn look_up(trie: *const c_void, key: *const c_void) -> u32 {
+    // SAFETY: the map is a trie of this object with a u32 as value; the callers give it keys of its type, or of
+    // the same layout.
+    let value = unsafe { bpf_map_lookup_elem(trie.cast_mut(), key).cast::<u32>() };
     if value.is_null() {
         0
     } else {
