@@ -8,7 +8,7 @@ use notify_trace_common::limits::{CGROUP_DEPTH_MAX, CGROUP_NAME_MAX, CGROUP_PATH
 use notify_trace_common::record::{CGROUP_TRUNCATED, Cgroup, Kind};
 
 use crate::emit;
-use crate::maps::{ANNOUNCED, CGROUPS_AT_HAND, CGROUPS_SEEN, Scratch};
+use crate::maps::{ANNOUNCED, CGROUPS_SEEN, Scratch};
 use crate::read::{
     CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, Pair, TASK_CGROUPS,
     load_or_0, pointer, read,
@@ -67,10 +67,8 @@ pub fn check_wanted(id: u64) -> bool {
 #[inline(always)]
 pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch) -> u64 {
     let id = task::cgroup_id();
-    let number = emit::number(scratch, id) as u32 & (CGROUPS_AT_HAND - 1);
-    let Some(at_hand) = ANNOUNCED.get_ptr_mut(number) else {
-        return id;
-    };
+    let number = emit::number(scratch, id) as u32;
+    let at_hand = ANNOUNCED.place(number);
     // SAFETY: a map's value, an aligned integer; whoever writes it has seen the path written.
     if unsafe { at_hand.read_volatile() } == id {
         return id;

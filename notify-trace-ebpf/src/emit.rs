@@ -162,10 +162,8 @@ pub fn new_id(emitter: Emitter) -> u64 {
 /// Wakes the reader of the rings if it sleeps; once, for it finds all that has come.
 #[inline(always)]
 fn wake_reader() {
-    let Some(asleep) = ASLEEP.get_ptr_mut(0) else {
-        return;
-    };
-    // SAFETY: a map's value, valid as long as the programs. Other CPUs may write 0 and the reader 1
+    let asleep = ASLEEP.place(0);
+    // SAFETY: an aligned integer, valid as long as the programs. Other CPUs may write 0 and the reader 1
     // meanwhile: who rings twice does no harm, and the reader looks again before it sleeps.
     unsafe {
         if asleep.read_volatile() == 0 {

@@ -4,6 +4,9 @@
 //! errors are counted; what may be lost without a wrong answer (caches, datagrams in queues) in LRU
 //! hashes. Userspace sizes the larger ones before it loads the object.
 
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
@@ -73,7 +76,7 @@ pub struct Unrelated {
 }
 
 /// How many sockets `UNRELATED` holds; a power of two.
-pub const UNRELATED_PLACES: u32 = 4_096;
+pub const UNRELATED_PLACES: usize = 4_096;
 
 /// A destination as a sender wrote it, and what the rules say of it.
 #[derive(Clone, Copy)]
@@ -88,7 +91,7 @@ pub struct Verdict {
 }
 
 /// How many cgroups `ANNOUNCED` holds; a power of two.
-pub const CGROUPS_AT_HAND: u32 = 1_024;
+pub const CGROUPS_AT_HAND: usize = 1_024;
 
 /// How many destinations `VERDICTS` holds for each CPU; a power of two.
 pub const VERDICT_PLACES: u32 = 128;
@@ -162,6 +165,9 @@ pub struct ReceiverState {
 }
 
 impl ReceiverState {
+    /// What is known of one that nobody selects, or of none.
+    pub const NOTHING: Self = Self { rule: 0, flags: 0 };
+
     /// As one word.
     #[inline(always)]
     pub fn word(self) -> u64 {
@@ -267,11 +273,35 @@ pub struct Told {
     pub fds: u32,
 }
 
+/// A table that all CPUs share, zeros at first. It is a variable, of which the loader makes (part of) the only
+/// value of a map: there is nothing to look up, and nothing that might not be found.
+#[repr(transparent)]
+pub struct Table<T, const N: usize>(UnsafeCell<MaybeUninit<[T; N]>>);
+
+// SAFETY: it only hands out pointers; who uses one answers for it.
+unsafe impl<T, const N: usize> Sync for Table<T, N> {}
+
+impl<T, const N: usize> Table<T, N> {
+    const fn new() -> Self {
+        const { assert!(N.is_power_of_two()) };
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// A place, by the lowest bits of its number: valid as long as the programs.
+    #[inline(always)]
+    pub fn place(&self, number: u32) -> *mut T {
+        let first: *mut T = self.0.get().cast();
+        // SAFETY: inside the table by the mask.
+        unsafe { first.add(number as usize & (N - 1)) }
+    }
+}
+
 #[map]
 pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
-/// 1: the reader of the rings is about to sleep, and wants to be woken.
-#[map]
-pub static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
+/// 1: the reader of the rings is about to sleep, and wants to be woken. In a section, so a map, of its own:
+/// userspace writes it, too.
+#[unsafe(link_section = ".bss.asleep")]
+pub static ASLEEP: Table<u32, 1> = Table::new();
 /// What wakes it: anything that comes.
 #[map]
 pub static BELL: RingBuf = RingBuf::with_byte_size(4_096, 0);
@@ -300,8 +330,7 @@ pub static RECEIVERS: LruHashMap<ReceiverKey, ReceiverState> =
 #[map]
 pub static CGROUPS_SEEN: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
 /// Cgroups whose paths were written, by the lowest bits of their ids. A cache.
-#[map]
-pub static ANNOUNCED: Array<u64> = Array::with_max_entries(CGROUPS_AT_HAND, 0);
+pub static ANNOUNCED: Table<u64, CGROUPS_AT_HAND> = Table::new();
 /// Processes that sent: id to start time.
 #[map]
 pub static SENDERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(16_384, 0);
@@ -338,21 +367,18 @@ pub static SLOTS: Array<Call> = Array::with_max_entries(SLOTS_PER_CPU, 0);
 #[map]
 pub static CURRENT: PerCpuArray<Call> = PerCpuArray::with_max_entries(EMITTER_COUNT as u32, 0);
 /// Plan of trampolines: receiving sockets with places, by number.
-#[map]
-pub static QUEUES: Array<Queue> = Array::with_max_entries(QUEUES_WITH_PLACES, 0);
+pub static QUEUES: Table<Queue, { QUEUES_WITH_PLACES as usize }> = Table::new();
 /// Plan of trampolines: their places.
-#[map]
-pub static PLACES: Array<Place> = Array::with_max_entries(QUEUES_WITH_PLACES * PLACES_PER_QUEUE, 0);
+pub static PLACES: Table<[Place; PLACES_PER_QUEUE as usize], { QUEUES_WITH_PLACES as usize }> =
+    Table::new();
 /// Plan of trampolines: who has places, by their number and how often they were given up: what was inserted
 /// once can't be inserted twice.
 #[map]
 pub static CLAIMS: HashMap<u64, u8> = HashMap::with_max_entries(2 * QUEUES_WITH_PLACES, 0);
 /// Plan of trampolines: 1 once a datagram to a socket without places was put into `QUEUED`.
-#[map]
-pub static OVERFLOWED: Array<u32> = Array::with_max_entries(1, 0);
+pub static OVERFLOWED: Table<u32, 1> = Table::new();
 /// Plan of trampolines: receiving sockets that are none of ours, by inode number. A cache.
-#[map]
-pub static UNRELATED: Array<Unrelated> = Array::with_max_entries(UNRELATED_PLACES, 0);
+pub static UNRELATED: Table<Unrelated, UNRELATED_PLACES> = Table::new();
 /// Plan of trampolines: what the rules said of the destinations that were written. A cache.
 #[map]
 pub static VERDICTS: PerCpuArray<Verdict> = PerCpuArray::with_max_entries(VERDICT_PLACES, 0);

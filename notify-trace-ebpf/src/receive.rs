@@ -130,7 +130,7 @@ pub fn try_release(ctx: &ProbeContext) -> Option<()> {
     if !is_unix_datagram(sk) {
         return None;
     }
-    close(ctx, Emitter::Release, sk, ReceiverState::from_word(0))
+    close(ctx, Emitter::Release, sk, ReceiverState::NOTHING)
 }
 
 /// A datagram socket of AF_UNIX is closed for good; what is known of it from elsewhere.

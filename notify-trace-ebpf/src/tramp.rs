@@ -15,7 +15,7 @@ use notify_trace_common::limits::Emitter;
 
 use crate::maps::{
     CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, RECEIVER_HAS_PLACES, ReceiverKey,
-    ReceiverState, Scratch, UNRELATED, UNRELATED_PLACES, Unrelated,
+    ReceiverState, Scratch, UNRELATED, Unrelated,
 };
 use crate::payload::{
     AF_UNIX, SOCK_DGRAM, Sending, emit_send, keep_control_block, rule_by_destination, socket_inode,
@@ -195,17 +195,15 @@ fn look_at_receiver(scratch: &mut Scratch, key: &mut ReceiverKey) -> u64 {
 }
 
 #[inline(always)]
-fn place_of(inode: u64) -> Option<*mut Unrelated> {
-    UNRELATED.get_ptr_mut((inode ^ (inode >> 12)) as u32 & (UNRELATED_PLACES - 1))
+fn place_of(inode: u64) -> *mut Unrelated {
+    UNRELATED.place((inode ^ (inode >> 12)) as u32)
 }
 
 /// Whether a receiving socket is known to be none of ours. A place that another CPU writes meanwhile
 /// has an inode number that was looked at, whichever of the two it is.
 #[inline(always)]
 fn is_known_unrelated(sk: u64, inode: u64) -> bool {
-    let Some(place) = place_of(inode) else {
-        return false;
-    };
+    let place = place_of(inode);
     // SAFETY: a map's value, valid as long as the programs; read word by word.
     let known = unsafe { ((*place).inode, (*place).sk) };
     inode != 0 && known == (inode, sk)
@@ -213,11 +211,9 @@ fn is_known_unrelated(sk: u64, inode: u64) -> bool {
 
 #[inline(always)]
 fn remember_unrelated(sk: u64, inode: u64) {
-    if inode != 0
-        && let Some(place) = place_of(inode)
-    {
+    if inode != 0 {
         // SAFETY: as above.
-        unsafe { *place = Unrelated { inode, sk } };
+        unsafe { *place_of(inode) = Unrelated { inode, sk } };
     }
 }
 

@@ -31,19 +31,31 @@ const REST_NS: u64 = 10_000_000_000;
 
 const _: () = assert!(PLACES_PER_QUEUE.is_power_of_two() && QUEUES_WITH_PLACES.is_power_of_two());
 
-/// The number of a receiving socket's places.
+/// The number of a receiving socket's places, in its lowest bits.
 #[inline(always)]
 fn number_of(scratch: &mut Scratch, receiver_sk: u64) -> u32 {
     let mixed = (emit::number(scratch, receiver_sk) >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 40) as u32 & (QUEUES_WITH_PLACES - 1)
+    (mixed >> 40) as u32
+}
+
+/// Who has the places of a number for the so-manieth time: a key of `CLAIMS`.
+#[inline(always)]
+fn claim_of(number: u32, generation: u32) -> u64 {
+    u64::from(number & (QUEUES_WITH_PLACES - 1)) << 32 | u64::from(generation)
 }
 
 #[inline(always)]
-fn queue(number: u32) -> Option<&'static mut Queue> {
-    let queue = QUEUES.get_ptr_mut(number)?;
-    // SAFETY: a map's value, valid as long as the programs. It is written by who holds its owner's lock, or
+fn queue(number: u32) -> &'static mut Queue {
+    // SAFETY: valid as long as the programs. It is written by who holds its owner's lock, or
     // made or gave up its claim; all others compare `sk`, and read what doesn't change while that is theirs.
-    Some(unsafe { &mut *queue })
+    unsafe { &mut *QUEUES.place(number) }
+}
+
+/// The same if the places are this socket's.
+#[inline(always)]
+fn queue_of(number: u32, receiver_sk: u64) -> Option<&'static mut Queue> {
+    let queue = queue(number);
+    (queue.sk == receiver_sk).then_some(queue)
 }
 
 /// A place, read and written field by field in the order that is said here: another CPU may look at it.
@@ -53,7 +65,7 @@ struct At(*mut Place);
 impl At {
     #[inline(always)]
     fn skb(self) -> u64 {
-        // SAFETY: a field of a map's value, aligned, valid as long as the programs; so below.
+        // SAFETY: a field of a place, aligned, valid as long as the programs; so below.
         unsafe { (&raw const (*self.0).skb).read_volatile() }
     }
 
@@ -102,25 +114,35 @@ impl At {
     }
 }
 
+/// A place of a number. Not by the sum of both, of which some verifiers (Linux 5.10) don't know how large it gets.
+#[inline(always)]
+fn place(number: u32, at: u32) -> At {
+    let first: *mut Place = PLACES.place(number).cast();
+    // SAFETY: inside the places of that number by the mask.
+    At(unsafe { first.add((at & (PLACES_PER_QUEUE - 1)) as usize) })
+}
+
 /// The two places that a buffer may be at.
 #[inline(always)]
-fn places(scratch: &mut Scratch, number: u32, skb: u64) -> Option<(At, At)> {
+fn places(scratch: &mut Scratch, number: u32, skb: u64) -> (At, At) {
     // The kernel's buffers lie 256 bytes apart.
     let at = (emit::number(scratch, skb) >> 8) as u32 & (PLACES_PER_QUEUE - 1);
-    let first = number * PLACES_PER_QUEUE;
-    Some((
-        At(PLACES.get_ptr_mut(first + at)?),
-        At(PLACES.get_ptr_mut(first + (at ^ 1))?),
-    ))
+    (place(number, at), place(number, at ^ 1))
+}
+
+/// The one that it is at.
+#[inline(always)]
+fn place_of(scratch: &mut Scratch, number: u32, skb: u64) -> Option<At> {
+    let (one, other) = places(scratch, number, skb);
+    let place = if one.skb() == skb { one } else { other };
+    (place.skb() == skb).then_some(place)
 }
 
 /// Frees all places of a number.
 #[inline(always)]
 fn free_all(number: u32) {
     for at in 0..PLACES_PER_QUEUE {
-        if let Some(place) = PLACES.get_ptr_mut(number * PLACES_PER_QUEUE + at) {
-            At(place).free();
-        }
+        place(number, at).free();
     }
 }
 
@@ -132,7 +154,7 @@ pub fn state_of(
     inode: u64,
 ) -> Option<(u64, ReceiverState)> {
     let number = number_of(scratch, receiver_sk);
-    let queue = queue(number).filter(|queue| queue.sk == receiver_sk && queue.inode == inode)?;
+    let queue = queue_of(number, receiver_sk).filter(|queue| queue.inode == inode)?;
     // A name that it has got it keeps; one without may get one.
     (queue.address != 0).then_some((
         queue.address,
@@ -148,9 +170,7 @@ pub fn state_of(
 #[inline(never)]
 pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
     let number = number_of(scratch, key.sk);
-    let Some(queue) = queue(number) else {
-        return;
-    };
+    let queue = queue(number);
     if queue.sk == key.sk {
         if queue.inode != key.inode {
             // The end of one at the same address was missed.
@@ -165,7 +185,7 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
         let is_being_closed = is_same_address && queue.inode == key.inode;
         let generation = queue.generation;
         // Of two that want them at once, one is the first.
-        let claim = u64::from(number) << 32 | u64::from(generation);
+        let claim = claim_of(number, generation);
         if queue.sk != 0
             || !has_rested
             || is_being_closed
@@ -174,7 +194,7 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
             return;
         }
         let generation_now = &raw const queue.generation;
-        // SAFETY: a field of a map's value, aligned. Who stood still before the insertion may be late.
+        // SAFETY: a field, aligned. Who stood still before the insertion may be late.
         if unsafe { generation_now.read_volatile() } != generation {
             return;
         }
@@ -186,7 +206,7 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
     queue.rule = state as u32;
     queue.flags = (state >> 32) as u32;
     let sk = &raw mut queue.sk;
-    // SAFETY: a field of a map's value, aligned; written last, for it says whose the rest is.
+    // SAFETY: a field, aligned; written last, for it says whose the rest is.
     unsafe { sk.write_volatile(key.sk) };
 }
 
@@ -195,8 +215,8 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
 #[inline(always)]
 pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverState {
     let number = number_of(scratch, receiver_sk);
-    let Some(queue) = queue(number).filter(|queue| queue.sk == receiver_sk) else {
-        return ReceiverState::from_word(0);
+    let Some(queue) = queue_of(number, receiver_sk) else {
+        return ReceiverState::NOTHING;
     };
     let known = if queue.inode == inode {
         ReceiverState {
@@ -204,18 +224,18 @@ pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverSta
             flags: queue.flags,
         }
     } else {
-        ReceiverState::from_word(0)
+        ReceiverState::NOTHING
     };
     free_all(number);
     // SAFETY: a helper without arguments.
     queue.freed_ns = unsafe { bpf_ktime_get_ns() };
     // This claim stays until the next one is given up, so that nobody can make it a second time.
-    let before = u64::from(number) << 32 | u64::from(queue.generation.wrapping_sub(1));
+    let before = claim_of(number, queue.generation.wrapping_sub(1));
     let _ = CLAIMS.remove(before);
     queue.last_sk = receiver_sk;
     queue.generation = queue.generation.wrapping_add(1);
     let sk = &raw mut queue.sk;
-    // SAFETY: a field of a map's value, aligned; written last, for then others may have the rest.
+    // SAFETY: a field, aligned; written last, for then others may have the rest.
     unsafe { sk.write_volatile(0) };
     known
 }
@@ -224,9 +244,8 @@ pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverSta
 #[inline(always)]
 pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -> Option<()> {
     let number = number_of(scratch, queued.receiver_sk);
-    if let Some(queue) = queue(number).filter(|queue| queue.sk == queued.receiver_sk)
-        && let Some((one, other)) = places(scratch, number, skb)
-    {
+    if let Some(queue) = queue_of(number, queued.receiver_sk) {
+        let (one, other) = places(scratch, number, skb);
         if other.skb() == skb {
             // It was seen to come and not to go, and its buffer is used again.
             other.free();
@@ -241,9 +260,9 @@ pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -
             return Some(());
         }
         queue.spilled = 1;
-    } else if let Some(overflowed) = OVERFLOWED.get_ptr_mut(0) {
-        // SAFETY: a map's value. Who takes the datagram out of the queue takes the lock of that after us.
-        unsafe { overflowed.write_volatile(1) };
+    } else {
+        // SAFETY: an aligned integer. Who takes the datagram out of the queue takes the lock of that after us.
+        unsafe { OVERFLOWED.place(0).write_volatile(1) };
     }
     put_in_table(emitter, skb, queued)
 }
@@ -261,18 +280,16 @@ pub fn put_in_table(emitter: Emitter, skb: u64, queued: &Queued) -> Option<()> {
 #[inline(always)]
 pub fn take(scratch: &mut Scratch, skb: u64, sk: u64, receiver_sk: u64) -> Option<Queued> {
     let number = number_of(scratch, receiver_sk);
-    let is_in_table = match queue(number).filter(|queue| queue.sk == receiver_sk) {
+    let is_in_table = match queue_of(number, receiver_sk) {
         Some(queue) => {
-            let (one, other) = places(scratch, number, skb)?;
-            let place = if one.skb() == skb { one } else { other };
-            if place.skb() == skb {
+            if let Some(place) = place_of(scratch, number, skb) {
                 let queued = place.empty(receiver_sk, queue.inode);
                 return (queued.sk == sk).then_some(queued);
             }
             queue.spilled
         }
-        // SAFETY: a map's value.
-        None => unsafe { OVERFLOWED.get_ptr_mut(0)?.read_volatile() },
+        // SAFETY: an aligned integer.
+        None => unsafe { OVERFLOWED.place(0).read_volatile() },
     };
     if is_in_table == 0 {
         return None;
@@ -298,13 +315,11 @@ pub fn take_from_table(skb: u64, sk: u64, receiver_sk: u64) -> Option<Queued> {
 #[inline(never)]
 pub fn withdraw(scratch: &mut Scratch, skb: u64, id: u64, receiver_sk: u64) {
     let number = number_of(scratch, receiver_sk);
-    if queue(number).is_some_and(|queue| queue.sk == receiver_sk)
-        && let Some((one, other)) = places(scratch, number, skb)
+    if queue_of(number, receiver_sk).is_some()
+        && let Some(place) = place_of(scratch, number, skb)
+        && place.id() == id
     {
-        let place = if one.skb() == skb { one } else { other };
-        if place.skb() == skb && place.id() == id {
-            place.free();
-        }
+        place.free();
     }
     withdraw_from_table(skb, id);
 }

@@ -89,9 +89,7 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     if uses_slots {
         loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
     } else {
-        for map in ["QUEUES", "PLACES", "CLAIMS"] {
-            loader.map_max_entries(map, 1);
-        }
+        loader.map_max_entries("CLAIMS", 1);
     }
     // An LRU hash hands its entries out to CPUs in batches of 128.
     for map in [
@@ -209,11 +207,14 @@ impl Loading {
         };
         Ok(Maps {
             events: Array::try_from(events).context("map EVENTS")?,
-            asleep: Array::try_from(take("ASLEEP")?).context("map ASLEEP")?,
+            asleep: Array::try_from(take(ASLEEP)?).context("map ASLEEP")?,
             bell: RingBuf::try_from(take("BELL")?).context("map BELL")?,
         })
     }
 }
+
+/// `ASLEEP` is a variable of the object; a map is made of its section.
+const ASLEEP: &str = ".bss.asleep";
 
 /// A map of the object, as the type it has there.
 pub(super) fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(
