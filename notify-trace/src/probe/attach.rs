@@ -189,8 +189,8 @@ impl Loading {
     }
 
     /// Loads programs at once, for the verifier takes its time for each, and does so on as many CPUs as there are;
-    /// attaches them meanwhile, in their order. Ends with the first that is refused: it is met again when it is
-    /// tried by itself.
+    /// attaches them meanwhile: in their order, but for those that may be early. Ends with the first that is refused:
+    /// it is met again when it is tried by itself.
     fn try_all(&mut self, programs: &[Emitter]) {
         let mut waiting: BTreeMap<usize, &mut Program> = BTreeMap::new();
         for (name, program) in self.ebpf.programs_mut() {
@@ -199,7 +199,7 @@ impl Loading {
                 waiting.insert(turn, program);
             }
         }
-        let turns: Vec<usize> = waiting.keys().copied().collect();
+        let mut turns: Vec<usize> = waiting.keys().copied().collect();
         let waiting = Mutex::new(waiting);
         let (functions, waiting) = (&self.functions, &waiting);
         let (done, loaded) = mpsc::channel();
@@ -218,19 +218,19 @@ impl Loading {
             }
             drop(done);
             let mut early = BTreeMap::new();
-            for turn in turns {
-                while !early.contains_key(&turn)
-                    && let Ok((turn, program)) = loaded.recv()
+            'attaching: while let Ok((turn, Some(program))) = loaded.recv() {
+                early.insert(turn, program);
+                let can_be_early = |turn: usize| plan::can_be_early(programs[turn]);
+                while let Some(turn) =
+                    next_turn(&turns, |turn| early.contains_key(&turn), can_be_early)
+                    && let Some(program) = early.remove(&turn)
                 {
-                    early.insert(turn, program);
+                    turns.retain(|it| *it != turn);
+                    if attach_program(program, programs[turn].target()).is_err() {
+                        break 'attaching;
+                    }
+                    self.attached.push(programs[turn]);
                 }
-                let Some(Some(program)) = early.remove(&turn) else {
-                    break;
-                };
-                if attach_program(program, programs[turn].target()).is_err() {
-                    break;
-                }
-                self.attached.push(programs[turn]);
             }
             lock(waiting).clear();
         });
@@ -270,6 +270,23 @@ fn attach_program(program: &mut Program, target: &str) -> anyhow::Result<()> {
         unload_program(program);
     }
     Ok(attached?)
+}
+
+/// What is attached next of what has its turn still to come (`turns`): the first one, or, where that is not
+/// loaded yet, one that need not wait for it.
+fn next_turn(
+    turns: &[usize],
+    is_loaded: impl Fn(usize) -> bool,
+    can_be_early: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let (first, others) = turns.split_first()?;
+    if is_loaded(*first) {
+        return Some(*first);
+    }
+    others
+        .iter()
+        .copied()
+        .find(|turn| is_loaded(*turn) && can_be_early(*turn))
 }
 
 /// What thread `number` loads next, with its turn. The first one takes them from the front, so that attaching can
@@ -348,4 +365,21 @@ fn refused_program(program: Emitter, error: anyhow::Error) -> AttachError {
         ),
         error,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_need_not_wait_is_attached_when_it_is_loaded() {
+        let next = |turns: &[usize], loaded: &[usize]| {
+            next_turn(turns, |turn| loaded.contains(&turn), |turn| turn % 2 == 1)
+        };
+        assert_eq!(next(&[0, 1, 2, 3], &[0, 1]), Some(0));
+        assert_eq!(next(&[0, 1, 2, 3], &[2, 3]), Some(3));
+        assert_eq!(next(&[0, 1, 2], &[2]), None, "it has to wait");
+        assert_eq!(next(&[2], &[2]), Some(2), "all before it are attached");
+        assert_eq!(next(&[], &[]), None);
+    }
 }

@@ -149,10 +149,10 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
         PlanName::Trampolines => &[
             Emitter::Exit,
             Emitter::TrampRelease,
+            Emitter::TrampCopy,
             Emitter::TrampDequeue,
             Emitter::TrampConnect,
             Emitter::TrampSent,
-            Emitter::TrampCopy,
             Emitter::TrampQueue,
             Emitter::TrampSend,
         ],
@@ -190,6 +190,21 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
             Emitter::TraceSend,
         ],
     }
+}
+
+/// Whether a program may be attached before those that stand before it in its plan, because until the last one is
+/// there it has nothing to go by, and leaves nothing behind.
+#[must_use]
+pub const fn can_be_early(program: Emitter) -> bool {
+    matches!(
+        program,
+        Emitter::TrampRelease
+            | Emitter::TrampDequeue
+            | Emitter::TrampConnect
+            | Emitter::TrampSent
+            | Emitter::TrampCopy
+            | Emitter::TrampQueue
+    )
 }
 
 /// The programs of a plan in the order to detach them, so that what is still attached draws no wrong
@@ -384,6 +399,7 @@ mod tests {
             (PlanName::Tracepoints, Emitter::TraceSend),
         ] {
             assert_eq!(programs(name).last(), Some(&first));
+            assert!(!can_be_early(first));
         }
     }
 }
