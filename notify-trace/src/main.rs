@@ -1,5 +1,6 @@
 //! Parses the command line, runs the verb, prints one chain of errors, ends with its exit code.
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,8 +13,14 @@ use notify_trace::escape;
 use notify_trace::probe::{loader, self_test};
 
 fn main() -> ExitCode {
-    let verb = Cli::parse().verb;
-    let result = loader::prepare().and_then(|()| run(verb));
+    let result = match self_test::address_of_child(env::args_os()) {
+        // Who started it waits for it, and both may have but one CPU.
+        Some(address) => self_test::child(&address).map(|()| Exit::Success),
+        None => {
+            let verb = Cli::parse().verb;
+            loader::prepare().and_then(|()| run(verb))
+        }
+    };
     let exit = result.unwrap_or_else(|error| {
         print_chain(&error);
         Exit::of(&error)
@@ -39,7 +46,6 @@ fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Sockets(args) => sockets::run(&args),
         #[cfg(feature = "tui")]
         Verb::Top(args) => notify_trace::cli::top::run(&args),
-        Verb::SelfTestSender { address } => self_test::child(&address).map(|()| Exit::Success),
     }
 }
 

@@ -114,12 +114,6 @@ pub enum Verb {
         mut_arg("command", |arg| arg.hide(true)),
     )]
     Top(Box<TopArgs>),
-    /// The self-test's child: waits for the end of its input, sends one datagram, exits.
-    #[command(name = crate::probe::self_test::CHILD_VERB, hide = true)]
-    SelfTestSender {
-        /// Abstract name to send to.
-        address: String,
-    },
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! comes back against what this process knows of itself. So a wrong offset, or a hook that never
 //! fires, is found at the start.
 
+use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,7 +34,7 @@ const PAYLOAD: &[u8] = b"X_NOTIFY_TRACE=self-test";
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Name of the hidden verb by which a child sends and exits.
-pub const CHILD_VERB: &str = "self-test-sender";
+const CHILD_VERB: &str = "self-test-sender";
 
 /// The address of this process's self-test socket.
 #[must_use]
@@ -151,6 +152,15 @@ pub async fn run(
     loaded.let_pass_no_more(truth.child)?;
     loaded.let_pass_no_more(pid)?;
     Ok(seen.judge(loaded, &truth))
+}
+
+/// The abstract name that a child is to send to, if these arguments are those of one.
+#[must_use]
+pub fn address_of_child(arguments: impl IntoIterator<Item = OsString>) -> Option<String> {
+    let mut arguments = arguments.into_iter().skip(1);
+    let is_child = arguments.next().is_some_and(|verb| verb == CHILD_VERB);
+    let address = arguments.next().filter(|_| is_child)?;
+    address.into_string().ok()
 }
 
 /// The child's part: waits until it may, sends one datagram over a connected socket, and exits.
@@ -458,5 +468,22 @@ impl Seen {
 impl Findings {
     fn is_complete(&self) -> bool {
         self.fatal.is_empty() && self.warnings.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_told_by_its_verb() {
+        let address = |arguments: &[&str]| address_of_child(arguments.iter().map(OsString::from));
+        assert_eq!(
+            address(&["exe", CHILD_VERB, "name"]).as_deref(),
+            Some("name")
+        );
+        assert_eq!(address(&["exe", "trace", CHILD_VERB, "name"]), None);
+        assert_eq!(address(&["exe", CHILD_VERB]), None);
+        assert_eq!(address(&[]), None);
     }
 }
