@@ -28,7 +28,7 @@ use self::hooks::Hook;
 use self::host::Host;
 use crate::event::Plan;
 use crate::probe::error::AttachError;
-use crate::probe::load::{self, LoadOptions};
+use crate::probe::load::{self, LoadOptions, Room};
 use crate::probe::refusal::Refusal;
 use crate::probe::start::{OPEN_RINGS, start};
 use crate::probe::{kernel_types, pid_namespace, self_test};
@@ -152,7 +152,7 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
     };
     let btf = checks::read_btf(&path);
 
-    let answers = match load::load(&options, &rules) {
+    let answers = match load::load(&options, &rules, Room::Others) {
         Ok(mut loading) => Ok(loading.try_each()),
         Err(error) => Err(Refusal::of(&error.into())),
     };

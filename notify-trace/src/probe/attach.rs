@@ -14,55 +14,99 @@ use crate::event::{Plan, PlanName};
 use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, EPERM, lacks_capabilities, refused};
 use crate::probe::load::Loading;
-use crate::probe::plan::{self, Attempt, Facts, NoPlan};
-use crate::probe::preemption::{Preemption, Sources, preemption};
+use crate::probe::plan::{self, Attempt, Choice, Facts, NoPlan};
+use crate::probe::preemption::Preemption;
 use crate::probe::refusal::Refusal;
 
 impl Loading {
-    /// Tries what this kernel can do, chooses a plan and attaches it. If a program that the plan
-    /// can't do without is refused, that is a fact too, and the next plan is tried.
+    /// Attaches the plan of trampolines alone, which is `forced` or worth a try, and for which the maps have room. The
+    /// inner error is why it can't be carried out: another plan may be, with maps of its own.
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub fn attach(mut self, forced: Option<PlanName>) -> Result<Attached, AttachError> {
-        let mut facts = self.find_facts(forced)?;
+    pub fn attach_trampolines(
+        mut self,
+        forced: Option<PlanName>,
+        preemption: &Preemption,
+    ) -> Result<Result<Attached, String>, AttachError> {
+        match preemption {
+            Preemption::Possible(why) => self.warnings.push(format!(
+                "datagrams may be missed where programs_skipped grows: trampolines may be \
+                 preempted, and others skipped meanwhile: {why}"
+            )),
+            Preemption::Never => self.try_all(plan::programs(PlanName::Trampolines)),
+        }
+        let facts = Facts {
+            trampolines_alone: Some(self.attempt(Emitter::TrampCopy)?),
+            ..Facts::default()
+        };
+        if forced.is_none()
+            && let Some(Err(refusal)) = facts.trampolines_alone
+        {
+            return Ok(Err(refusal));
+        }
+        let choice = plan::choose(&facts, forced).map_err(no_plan)?;
+        match self.attach_plan(choice.name)? {
+            Ok(done) => Ok(Ok(self.attached(choice, done))),
+            Err(refusal) if forced.is_none() => Ok(Err(refusal)),
+            Err(refusal) => Err(cannot_do_without(refusal)),
+        }
+    }
+
+    /// Tries what this kernel can do besides, chooses a plan and attaches it. If a program that the plan
+    /// can't do without is refused, that is a fact too, and the next plan is tried. `trampolines_alone`: what came of
+    /// those.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub fn attach(
+        mut self,
+        forced: Option<PlanName>,
+        trampolines_alone: Option<Attempt>,
+    ) -> Result<Attached, AttachError> {
+        let mut facts = Facts {
+            trampolines_alone,
+            ..Facts::default()
+        };
+        self.find_facts(&mut facts, forced)?;
         loop {
             let choice = plan::choose(&facts, forced).map_err(no_plan)?;
-            let (attached, limits) = match self.attach_plan(choice.name)? {
-                Ok(attached) => attached,
-                Err(refusal) if forced.is_none() && choice.name == PlanName::Trampolines => {
-                    facts.trampolines_alone = Some(Err(refusal));
-                    self.find_facts_of_probes(&mut facts, forced)?;
-                    continue;
-                }
+            match self.attach_plan(choice.name)? {
+                Ok(done) => return Ok(self.attached(choice, done)),
                 Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
                     facts.kprobe = Some(Err(refusal));
                     facts.tracepoint = Some(self.attempt(Emitter::TraceReceive)?);
-                    continue;
                 }
-                Err(refusal) => {
-                    return Err(no_plan(NoPlan {
-                        tried: vec![("a program that the plan can't do without", refusal)],
-                    }));
-                }
-            };
-            return Ok(Attached {
-                #[cfg(feature = "kernel-log")]
-                log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
-                ebpf: self.ebpf,
-                plan: Plan {
-                    name: choice.name,
-                    reason: choice.reason,
-                    limits,
-                    programs: attached
-                        .iter()
-                        .map(|program| (program.program().to_owned(), program.target().to_owned()))
-                        .collect(),
-                },
-                programs: attached,
-                warnings: self.warnings,
-                skipped: None,
-            });
+                Err(refusal) => return Err(cannot_do_without(refusal)),
+            }
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "kernel-log"),
+        expect(unused_mut, reason = "the log is taken out of it")
+    )]
+    fn attached(
+        mut self,
+        choice: Choice,
+        (programs, limits): (Vec<Emitter>, Vec<String>),
+    ) -> Attached {
+        Attached {
+            #[cfg(feature = "kernel-log")]
+            log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
+            ebpf: self.ebpf,
+            plan: Plan {
+                name: choice.name,
+                reason: choice.reason,
+                limits,
+                programs: programs
+                    .iter()
+                    .map(|program| (program.program().to_owned(), program.target().to_owned()))
+                    .collect(),
+            },
+            programs,
+            warnings: self.warnings,
+            skipped: None,
         }
     }
 
@@ -97,36 +141,8 @@ impl Loading {
         Ok(Ok((attached, limits)))
     }
 
-    /// Tries, for real, what the plans differ in.
-    fn find_facts(&mut self, forced: Option<PlanName>) -> Result<Facts, AttachError> {
-        let mut facts = Facts::default();
-        if forced.is_none_or(|plan| plan == PlanName::Trampolines) {
-            facts.trampolines_alone = Some(match preemption(&Sources::of_host()) {
-                Preemption::Possible(why) if forced.is_none() => Err(format!(
-                    "they may be preempted, and others skipped meanwhile: {why}"
-                )),
-                Preemption::Possible(why) => {
-                    self.warnings.push(format!(
-                        "datagrams may be missed where programs_skipped grows: trampolines may be \
-                         preempted, and others skipped meanwhile: {why}"
-                    ));
-                    self.attempt(Emitter::TrampCopy)?
-                }
-                Preemption::Never => {
-                    self.try_all(plan::programs(PlanName::Trampolines));
-                    self.attempt(Emitter::TrampCopy)?
-                }
-            });
-            if forced.is_some() || matches!(facts.trampolines_alone, Some(Ok(()))) {
-                return Ok(facts);
-            }
-        }
-        self.find_facts_of_probes(&mut facts, forced)?;
-        Ok(facts)
-    }
-
-    /// The same for the plans with probes and tracepoints.
-    fn find_facts_of_probes(
+    /// Tries, for real, what the plans with probes and tracepoints differ in.
+    fn find_facts(
         &mut self,
         facts: &mut Facts,
         forced: Option<PlanName>,
@@ -354,6 +370,12 @@ fn no_plan(no_plan: NoPlan) -> AttachError {
             source: no_plan.into(),
         }
     }
+}
+
+fn cannot_do_without(refusal: String) -> AttachError {
+    no_plan(NoPlan {
+        tried: vec![("a program that the plan can't do without", refusal)],
+    })
 }
 
 fn refused_program(program: Emitter, error: anyhow::Error) -> AttachError {

@@ -42,11 +42,21 @@ pub struct LoadOptions {
     pub self_test_address: Vec<u8>,
 }
 
+/// The plans that the maps are large enough for. What a plan doesn't use has one entry: tables for 16,384 take
+/// a while to be made, and megabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// That of trampolines alone.
+    Trampolines,
+    /// All others.
+    Others,
+}
+
 /// Loads the object and makes its maps; attaches nothing yet.
 ///
 /// # Errors
 /// See [`AttachError`].
-pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError> {
+pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading, AttachError> {
     let mut loader = loader::take();
     let (bytes, has_typed_task) = scope(|threads| {
         // What aya asks the kernel once and keeps, it may ask meanwhile.
@@ -71,13 +81,9 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
     loader.override_global("FILTER_PIDS", &filter_pids, true);
     loader.override_global("FILTER_CGROUPS", &filter_cgroups, true);
     let cpus = u32::try_from(possible_cpus()).unwrap_or(u32::MAX);
-    let uses_slots = options
-        .plan
-        .is_none_or(|plan| plan == PlanName::Trampolines);
-    let cpus_with_slots = if uses_slots {
-        cpus.min(CPUS_WITH_SLOTS_MAX)
-    } else {
-        0
+    let cpus_with_slots = match room {
+        Room::Trampolines => cpus.min(CPUS_WITH_SLOTS_MAX),
+        Room::Others => 0,
     };
     loader.override_global("CPUS", &cpus_with_slots, true);
     // Where a field of it is absent, a pointer would be, too.
@@ -86,24 +92,35 @@ pub fn load(options: &LoadOptions, rules: &Rules) -> Result<Loading, AttachError
         .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
     let typed_task = u32::from(has_fields && has_typed_task);
     loader.override_global("TYPED_TASK", &typed_task, true);
-    if uses_slots {
-        loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
-    } else {
-        loader.map_max_entries("CLAIMS", 1);
-    }
     // An LRU hash hands its entries out to CPUs in batches of 128.
-    for map in [
-        "QUEUED",
-        "RECEIVERS",
-        "CGROUPS_SEEN",
-        "SENDERS",
-        "LAST_SENDERS",
-        "WANTED",
-    ] {
-        loader.map_max_entries(map, 16_384.max(cpus.saturating_mul(256)));
+    let aging = 16_384.max(cpus.saturating_mul(256));
+    for map in ["QUEUED", "RECEIVERS", "CGROUPS_SEEN", "SENDERS"] {
+        loader.map_max_entries(map, aging);
     }
-    if options.plan == Some(PlanName::Tracepoints) || options.plan.is_none() {
-        loader.map_max_entries("RECEIVING", 256.max(cpus.saturating_mul(4)));
+    match room {
+        Room::Trampolines => {
+            loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
+            for map in [
+                "RECEIVES",
+                "CONNECTS",
+                "LAST_SENDERS",
+                "WANTED",
+                "RECEIVING",
+            ] {
+                loader.map_max_entries(map, 1);
+            }
+        }
+        Room::Others => {
+            loader.map_max_entries("CLAIMS", 1);
+            loader.map_max_entries("LAST_SENDERS", aging);
+            loader.map_max_entries("WANTED", aging);
+            if options
+                .plan
+                .is_none_or(|plan| plan == PlanName::Tracepoints)
+            {
+                loader.map_max_entries("RECEIVING", 256.max(cpus.saturating_mul(4)));
+            }
+        }
     }
     let (ebpf, functions) = scope(|threads| {
         let functions = threads.spawn(|| kernel_types::targets(&btf));

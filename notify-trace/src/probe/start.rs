@@ -6,10 +6,13 @@ use std::thread::scope;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 
+use crate::event::PlanName;
 use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, refused};
 use crate::probe::kernel_types::join;
-use crate::probe::load::{self, LoadOptions};
+use crate::probe::load::{self, LoadOptions, Room};
+use crate::probe::plan::Attempt;
+use crate::probe::preemption::{Preemption, Sources, preemption};
 use crate::probe::ring::Rings;
 use crate::probe::self_test::{self, Findings, SenderToBe};
 use crate::select::Rules;
@@ -34,15 +37,34 @@ pub struct Started {
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
-    let (loading, sender) = scope(|threads| {
+    let load_for = |room| {
+        let mut loading = load::load(load, rules, room)?;
+        let rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
+            .map_err(|error| refused(OPEN_RINGS, error))?;
+        anyhow::Ok((loading, rings))
+    };
+    let preemption = preemption(&Sources::of_host());
+    let first = first_room(load.plan, &preemption);
+    let (loaded, sender) = scope(|threads| {
         let sender = threads.spawn(|| SenderToBe::start(&load.self_test_address));
-        (load::load(load, rules), join(sender))
+        (load_for(first), join(sender))
     });
     let sender = sender.context("the self-test can't be run")?;
-    let mut loading = loading?;
-    let mut rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
-        .map_err(|error| refused(OPEN_RINGS, error))?;
-    let mut attached = loading.attach(load.plan)?;
+    let (loading, rings) = loaded?;
+    let (mut attached, mut rings) = match first {
+        Room::Trampolines => match loading.attach_trampolines(load.plan, &preemption)? {
+            Ok(attached) => (attached, rings),
+            Err(refusal) => {
+                drop(rings);
+                let (loading, rings) = load_for(Room::Others)?;
+                (loading.attach(load.plan, Some(Err(refusal)))?, rings)
+            }
+        },
+        Room::Others => {
+            let why_not = why_no_trampolines(load.plan, preemption);
+            (loading.attach(load.plan, why_not)?, rings)
+        }
+    };
     let mut early = Vec::new();
     let findings = self_test::run(&mut attached, &mut rings, load, sender, |bytes| {
         early.push(bytes)
@@ -55,6 +77,24 @@ pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result
         early,
         findings,
     })
+}
+
+/// What is loaded first: what is asked for, else trampolines unless they may be preempted.
+fn first_room(forced: Option<PlanName>, preemption: &Preemption) -> Room {
+    match (forced, preemption) {
+        (Some(PlanName::Trampolines), _) | (None, Preemption::Never) => Room::Trampolines,
+        (Some(_), _) | (None, Preemption::Possible(_)) => Room::Others,
+    }
+}
+
+/// Why trampolines alone were not tried; `None`: another plan is asked for.
+fn why_no_trampolines(forced: Option<PlanName>, preemption: Preemption) -> Option<Attempt> {
+    match (forced, preemption) {
+        (None, Preemption::Possible(why)) => Some(Err(format!(
+            "they may be preempted, and others skipped meanwhile: {why}"
+        ))),
+        _ => None,
+    }
 }
 
 impl Started {
@@ -70,5 +110,26 @@ impl Started {
                 findings: self.findings.fatal,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trampolines_come_first_where_nothing_preempts_them_or_they_are_asked_for() {
+        let possible = || Preemption::Possible("it is built with PREEMPT_RT".to_owned());
+        for (forced, preemption, room) in [
+            (None, Preemption::Never, Room::Trampolines),
+            (None, possible(), Room::Others),
+            (Some(PlanName::Trampolines), possible(), Room::Trampolines),
+            (Some(PlanName::Full), Preemption::Never, Room::Others),
+        ] {
+            assert_eq!(first_room(forced, &preemption), room, "{forced:?}");
+        }
+        let why = why_no_trampolines(None, possible());
+        assert!(why.is_some_and(|why| why.is_err_and(|why| why.contains("PREEMPT_RT"))));
+        assert_eq!(why_no_trampolines(Some(PlanName::Full), possible()), None);
     }
 }
