@@ -305,7 +305,11 @@ fn tell_memory(
 ) -> Result<()> {
     let memory = watch::memory(running.pid())?;
     tell(what, "rss_bytes", memory.resident_bytes)?;
-    tell(what, "anonymous_bytes", memory.anonymous_bytes)
+    tell(what, "anonymous_bytes", memory.anonymous_bytes)?;
+    if memory.maps_bytes > 0.0 {
+        tell(what, "map_bytes", memory.maps_bytes)?;
+    }
+    Ok(())
 }
 
 /// Writes a line where whoever folds them reads it at once.

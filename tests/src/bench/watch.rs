@@ -16,13 +16,15 @@ const LOOK: Duration = Duration::from_millis(300);
 /// How long a process may go on working after the work has ended.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process's memory; that of the kernel for it, such as maps of BPF programs, is not in it.
+/// A process's memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Memory {
     /// `VmRSS`: also its program file and the rings that it has mapped.
     pub resident_bytes: f64,
     /// `RssAnon`: its own.
     pub anonymous_bytes: f64,
+    /// The kernel's, for the maps of BPF programs that it holds: in neither of the others.
+    pub maps_bytes: f64,
 }
 
 /// A process's memory now.
@@ -36,7 +38,26 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory {
         resident_bytes: bytes("VmRSS:")?,
         anonymous_bytes: bytes("RssAnon:")?,
+        maps_bytes: maps_bytes(Path::new(&format!("/proc/{pid}")))?,
     })
+}
+
+/// `memlock` in the fdinfo of each map (`bpf_map_show_fdinfo`, kernel/bpf/syscall.c).
+fn maps_bytes(process: &Path) -> Result<f64> {
+    let folder = process.join("fd");
+    let files =
+        fs::read_dir(&folder).with_context(|| format!("could not list {}", folder.display()))?;
+    let mut sum = 0.0;
+    for file in files.flatten() {
+        // One that is closed meanwhile holds nothing.
+        let is_map =
+            fs::read_link(file.path()).is_ok_and(|it| it == Path::new("anon_inode:bpf-map"));
+        if is_map {
+            let info = read(process.join("fdinfo").join(file.file_name())).unwrap_or_default();
+            sum += number(&info, "memlock:").unwrap_or(0.0);
+        }
+    }
+    Ok(sum)
 }
 
 /// CPU time of all its threads so far, in user and in kernel mode, to 10 ms.
@@ -116,5 +137,6 @@ mod tests {
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.anonymous_bytes > 0.0);
         assert!(memory.resident_bytes >= memory.anonymous_bytes);
+        assert!(memory.maps_bytes < 1.0, "tests make no maps");
     }
 }

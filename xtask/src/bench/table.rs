@@ -17,7 +17,7 @@ const WORDS: [bool; 7] = [true, true, false, false, true, false, false];
 const GAP: &str = "  ";
 
 /// How a unit is shown: name of the lines' field, text, and what a value is divided by.
-const UNITS: [(&str, &str, f64); 12] = [
+const UNITS: [(&str, &str, f64); 13] = [
     ("ns_per_op", "µs/op", 1e3),
     ("ns_per_record", "ns/record", 1.0),
     ("records_per_s", "million records/s", 1e6),
@@ -25,6 +25,7 @@ const UNITS: [(&str, &str, f64); 12] = [
     ("s", "s", 1.0),
     ("rss_bytes", "MiB resident", 1_048_576.0),
     ("anonymous_bytes", "MiB anonymous", 1_048_576.0),
+    ("map_bytes", "MiB of maps", 1_048_576.0),
     ("file_bytes", "MiB", 1_048_576.0),
     ("wakeups_per_s", "wake-ups/s", 1.0),
     ("percent", "%", 1.0),

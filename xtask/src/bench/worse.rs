@@ -12,9 +12,10 @@ use super::fold::{AGENT, Row, Spread};
 use crate::agent;
 
 /// Units whose values mean the same on any machine; less is better.
-const COMPARABLE: [&str; 7] = [
+const COMPARABLE: [&str; 8] = [
     "rss_bytes",
     "anonymous_bytes",
+    "map_bytes",
     "file_bytes",
     "percent",
     "records",
