@@ -4,6 +4,7 @@
 
 use crate::escape::escape_field;
 use crate::event::{Attribution, Container, Runtime, Unit};
+use crate::words;
 
 /// Characters of a container's id that stand for it where it has no name.
 const ID_COLUMNS: usize = 12;
@@ -23,7 +24,7 @@ pub fn who(is_of: &Attribution) -> Option<String> {
 /// A unit's name, as `systemctl` takes it.
 #[must_use]
 pub fn unit(unit: &Unit) -> String {
-    plain(&unit.name)
+    words::unit(&unit.name)
 }
 
 /// The name that a runtime goes by.
@@ -112,16 +113,5 @@ fn of_unit(is_of: &Attribution) -> Option<String> {
         return Some(format!("session {session}{user}"));
     }
     let name = is_of.unit.as_ref().map(unit);
-    name.or_else(|| is_of.slice.as_ref().map(|slice| plain(slice)))
-}
-
-/// A unit's name may have backslashes of its own, which are no escapes of ours: nothing else that
-/// is allowed in one is dangerous.
-pub(crate) fn plain(name: &str) -> String {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    if name.bytes().all(is_allowed) {
-        name.to_owned()
-    } else {
-        escape_field(name.as_bytes()).to_string()
-    }
+    name.or_else(|| is_of.slice.as_ref().map(|slice| words::unit(slice)))
 }

@@ -36,10 +36,16 @@ pub fn name_of(comm: &[u8], pid: u32) -> String {
     format!("{comm}[{pid}]")
 }
 
-/// A unit's name, made safe: a recording may say anything.
+/// A unit's name, made safe: a recording may say anything. A name may have backslashes of its own, which are no
+/// escapes of ours: nothing else that is allowed in one is dangerous.
 #[must_use]
 pub fn unit(name: &str) -> String {
-    escape_field(name.as_bytes()).to_string()
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    if name.bytes().all(is_allowed) {
+        name.to_owned()
+    } else {
+        escape_field(name.as_bytes()).to_string()
+    }
 }
 
 /// The spelling that `NOTIFY_SOCKET=` has, made safe.

@@ -274,6 +274,24 @@ fn moments_move_on_both_clocks() {
 }
 
 #[test]
+fn a_units_name_is_what_systemctl_takes() {
+    const NAME: &str = r"web@dev-a\x2db.service";
+    let all = outcomes([
+        unit(unit_state(NAME, S / 2)),
+        send(Sample::new("READY=1").from("helper", 101, NAME)),
+        unit(unit_state(NAME, 2 * S)),
+    ]);
+    let [Outcome::Verdict(refused)] = &all[..] else {
+        panic!("{all:?}");
+    };
+    assert!(
+        refused.what.contains(&format!(" {NAME} ")),
+        "{}",
+        refused.what
+    );
+}
+
+#[test]
 fn no_unit_of_a_forged_recording_reaches_a_terminal_as_it_is() {
     const HOSTILE: &str = "\x1b[2J\nok  \u{202e}.service";
     let state = |service_type: &str, at_ns: u64| UnitState {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::Sink;
 use super::text::{Options, Text, outcome};
 use crate::correlate::outcome::{Outcome, Phase, Relay, Repeats, Verdict};
+use crate::escape::escape_field;
 use crate::event::{Event, Notification};
 use crate::words;
 
@@ -199,7 +200,8 @@ fn of(it: &Notification) -> String {
     );
     let lines: Vec<String> = it.lines.iter().filter_map(words::line).collect();
     let text = words::cut(lines.join("  "), SHOWN);
-    format!("{sender} → {}: {text}", it.class)
+    let class = escape_field(it.class.as_bytes());
+    format!("{sender} → {class}: {text}")
 }
 
 impl Sink for Explained {
@@ -234,6 +236,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::correlate::samples::Sample;
 
     fn printed(explained: &Explained) -> String {
         let mut out = Vec::new();
@@ -253,6 +256,17 @@ mod tests {
         assert_eq!(
             printed(&read),
             "No notification was lost, as far as was seen.\n"
+        );
+    }
+    #[test]
+    fn a_message_of_a_forged_recording_is_harmless() {
+        let sent = Sample::new("READY=1\nSTATUS=\x1b[2J")
+            .from("\x1b[2J", 100, "\x1b[2J.service")
+            .to("\x1b[2J", 7, ("proxy", 200));
+        let text = of(&sent.build());
+        assert!(
+            !text.contains('\x1b') && text.contains("READY=1"),
+            "{text:?}"
         );
     }
 }

@@ -89,7 +89,7 @@ pub fn of_subject(subject: &Subject) -> Option<String> {
 }
 
 fn of_key(key: &UnitKey) -> String {
-    let name = who::plain(&key.name);
+    let name = words::unit(&key.name);
     match key.user {
         Some(uid) => format!("{name} (user {uid})"),
         None => name,

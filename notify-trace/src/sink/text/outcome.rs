@@ -5,7 +5,6 @@ use super::style::Style;
 use crate::correlate::outcome::{
     Certainty, Forward, Phase, PhaseName, Relay, Repeats, Subject, Verdict,
 };
-use crate::escape::escape_field;
 use crate::words;
 
 fn part(text: impl Into<String>, style: Style) -> Part {
@@ -18,10 +17,10 @@ fn part(text: impl Into<String>, style: Style) -> Part {
 /// `app.service`, `backup.service (user 1000)`, `docker:web`, `app[17]`.
 pub(crate) fn subject(subject: &Subject) -> Option<String> {
     let unit = subject.unit.as_ref().map(|unit| {
-        let unit = escape_field(unit.as_bytes());
+        let unit = words::unit(unit);
         match subject.user {
             Some(uid) => format!("{unit} (user {uid})"),
-            None => unit.to_string(),
+            None => unit,
         }
     });
     subject
@@ -98,10 +97,7 @@ pub(super) fn relay(relay: &Relay) -> Vec<Part> {
 /// A proxy: its process and where it belongs.
 pub(crate) fn proxy(of: &Subject) -> String {
     let process = process(of).unwrap_or_else(|| "a process".to_owned());
-    let unit = of
-        .unit
-        .as_ref()
-        .map(|unit| escape_field(unit.as_bytes()).to_string());
+    let unit = of.unit.as_deref().map(words::unit);
     match of.container.clone().or(unit) {
         Some(unit) => format!("{process} ({unit})"),
         None => process,
