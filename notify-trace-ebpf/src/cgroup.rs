@@ -91,20 +91,28 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
 /// in the record: in registers, each end of the loop would be a way of its own for the verifier.
 #[inline(never)]
 fn describe(scratch: &mut Scratch, id: u64) -> u32 {
+    const { assert!(CGROUP_PATH_MAX.is_power_of_two()) };
     let Some(mut node) = current_node() else {
         return 0;
     };
-    let record = emit::record::<Cgroup>(scratch);
-    record.cgroup_id = id;
-    record.flags = CGROUP_TRUNCATED;
-    record.reserved = 0;
-    let (len, depth) = (&raw mut record.len, &raw mut record.depth);
-    let flags = &raw mut record.flags;
-    let path = scratch.record.as_mut_ptr();
+    let room_of_record = scratch.record.as_mut_ptr();
+    let record: *mut Cgroup = room_of_record.cast();
+    // SAFETY: the record lies at the beginning of the room, which is 8-byte aligned and large enough, and is made of
+    // integers (`emit::record`).
+    let (len, depth, flags) = unsafe {
+        (*record).cgroup_id = id;
+        (*record).reserved = 0;
+        (
+            &raw mut (*record).len,
+            &raw mut (*record).depth,
+            &raw mut (*record).flags,
+        )
+    };
     // SAFETY: fields of the record, aligned; volatile, so that they stay in memory.
     unsafe {
         len.write_volatile(0);
         depth.write_volatile(0);
+        flags.write_volatile(CGROUP_TRUNCATED);
     }
     // Looked up once, for each level is verified anew.
     let (parent_at, name_at) = (KERNFS_PARENT.load(), KERNFS_NAME.load());
@@ -136,12 +144,14 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
         // inside the record's room; the helper checks the source address itself.
         let read = unsafe {
             bpf_probe_read_kernel_str(
-                path.add(size_of::<Cgroup>() + room as usize).cast(),
+                room_of_record
+                    .add(size_of::<Cgroup>() + room as usize)
+                    .cast(),
                 CGROUP_NAME_MAX as u32,
                 name as *const _,
             )
         };
-        let after = u64::from(room) + read as u64;
+        let after = u64::from(room).wrapping_add(read as u64);
         if read <= 1 || after > CGROUP_PATH_MAX as u64 - 1 {
             break;
         }

@@ -203,6 +203,7 @@ pub fn output<C: EbpfContext>(
 /// over a program as a whole, time and again, before it lets it be attached.
 #[inline(never)]
 fn submit(ctx: *mut c_void, emitter: u32, scratch: &mut Scratch) -> bool {
+    const { assert!(SCRATCH_BYTES.is_power_of_two()) };
     let Some(counters) = counters_of(emitter) else {
         return false;
     };

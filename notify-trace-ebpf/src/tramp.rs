@@ -195,7 +195,7 @@ fn look_at_receiver(scratch: &mut Scratch, key: &mut ReceiverKey) -> u64 {
 }
 
 #[inline(always)]
-fn place_of(inode: u64) -> *mut Unrelated {
+fn unrelated_place(inode: u64) -> *mut Unrelated {
     UNRELATED.place((inode ^ (inode >> 12)) as u32)
 }
 
@@ -203,9 +203,14 @@ fn place_of(inode: u64) -> *mut Unrelated {
 /// has an inode number that was looked at, whichever of the two it is.
 #[inline(always)]
 fn is_known_unrelated(sk: u64, inode: u64) -> bool {
-    let place = place_of(inode);
+    let place = unrelated_place(inode);
     // SAFETY: a map's value, valid as long as the programs; read word by word.
-    let known = unsafe { ((*place).inode, (*place).sk) };
+    let known = unsafe {
+        (
+            (&raw const (*place).inode).read_volatile(),
+            (&raw const (*place).sk).read_volatile(),
+        )
+    };
     inode != 0 && known == (inode, sk)
 }
 
@@ -213,7 +218,7 @@ fn is_known_unrelated(sk: u64, inode: u64) -> bool {
 fn remember_unrelated(sk: u64, inode: u64) {
     if inode != 0 {
         // SAFETY: as above.
-        unsafe { *place_of(inode) = Unrelated { inode, sk } };
+        unsafe { unrelated_place(inode).write_volatile(Unrelated { inode, sk }) };
     }
 }
 

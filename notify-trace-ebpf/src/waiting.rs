@@ -51,11 +51,25 @@ fn queue(number: u32) -> &'static mut Queue {
     unsafe { &mut *QUEUES.place(number) }
 }
 
+/// Whose places they are now, by any CPU.
+#[inline(always)]
+fn owner_of(queue: &Queue) -> u64 {
+    // SAFETY: a field, aligned; volatile, so that it is read here, and once.
+    unsafe { (&raw const queue.sk).read_volatile() }
+}
+
 /// The same if the places are this socket's.
 #[inline(always)]
 fn queue_of(number: u32, receiver_sk: u64) -> Option<&'static mut Queue> {
     let queue = queue(number);
-    (queue.sk == receiver_sk).then_some(queue)
+    (owner_of(queue) == receiver_sk).then_some(queue)
+}
+
+/// Writes a field in the order that is said here: another CPU may look at it.
+#[inline(always)]
+fn write<T>(field: &mut T, value: T) {
+    // SAFETY: a reference, so valid; volatile, so that the order stays.
+    unsafe { (&raw mut *field).write_volatile(value) };
 }
 
 /// A place, read and written field by field in the order that is said here: another CPU may look at it.
@@ -132,7 +146,7 @@ fn places(scratch: &mut Scratch, number: u32, skb: u64) -> (At, At) {
 
 /// The one that it is at.
 #[inline(always)]
-fn place_of(scratch: &mut Scratch, number: u32, skb: u64) -> Option<At> {
+fn place_with(scratch: &mut Scratch, number: u32, skb: u64) -> Option<At> {
     let (one, other) = places(scratch, number, skb);
     let place = if one.skb() == skb { one } else { other };
     (place.skb() == skb).then_some(place)
@@ -171,7 +185,8 @@ pub fn state_of(
 pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
     let number = number_of(scratch, key.sk);
     let queue = queue(number);
-    if queue.sk == key.sk {
+    let owner = owner_of(queue);
+    if owner == key.sk {
         if queue.inode != key.inode {
             // The end of one at the same address was missed.
             free_all(number);
@@ -186,7 +201,7 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
         let generation = queue.generation;
         // Of two that want them at once, one is the first.
         let claim = claim_of(number, generation);
-        if queue.sk != 0
+        if owner != 0
             || !has_rested
             || is_being_closed
             || CLAIMS.insert(claim, 1, u64::from(BPF_NOEXIST)).is_err()
@@ -199,15 +214,14 @@ pub fn claim(scratch: &mut Scratch, key: &ReceiverKey, state: u64) {
             return;
         }
         free_all(number);
-        queue.spilled = 0;
+        write(&mut queue.spilled, 0);
     }
-    queue.inode = key.inode;
-    queue.address = key.address;
-    queue.rule = state as u32;
-    queue.flags = (state >> 32) as u32;
-    let sk = &raw mut queue.sk;
-    // SAFETY: a field, aligned; written last, for it says whose the rest is.
-    unsafe { sk.write_volatile(key.sk) };
+    write(&mut queue.inode, key.inode);
+    write(&mut queue.address, key.address);
+    write(&mut queue.rule, state as u32);
+    write(&mut queue.flags, (state >> 32) as u32);
+    // Last, for it says whose the rest is.
+    write(&mut queue.sk, key.sk);
 }
 
 /// A receiving socket is closed: another one may get its places, if it had some. What is known of it from
@@ -228,15 +242,15 @@ pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverSta
     };
     free_all(number);
     // SAFETY: a helper without arguments.
-    queue.freed_ns = unsafe { bpf_ktime_get_ns() };
+    write(&mut queue.freed_ns, unsafe { bpf_ktime_get_ns() });
     // This claim stays until the next one is given up, so that nobody can make it a second time.
     let before = claim_of(number, queue.generation.wrapping_sub(1));
     let _ = CLAIMS.remove(before);
-    queue.last_sk = receiver_sk;
-    queue.generation = queue.generation.wrapping_add(1);
-    let sk = &raw mut queue.sk;
-    // SAFETY: a field, aligned; written last, for then others may have the rest.
-    unsafe { sk.write_volatile(0) };
+    write(&mut queue.last_sk, receiver_sk);
+    let generation = queue.generation.wrapping_add(1);
+    write(&mut queue.generation, generation);
+    // Last, for then others may have the rest.
+    write(&mut queue.sk, 0);
     known
 }
 
@@ -259,10 +273,16 @@ pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -
             place.fill(skb, queued);
             return Some(());
         }
-        queue.spilled = 1;
+        write(&mut queue.spilled, 1);
     } else {
-        // SAFETY: an aligned integer. Who takes the datagram out of the queue takes the lock of that after us.
-        unsafe { OVERFLOWED.place(0).write_volatile(1) };
+        let overflowed = OVERFLOWED.place(0);
+        // SAFETY: an aligned integer. Who takes the datagram out of the queue takes the lock of that after us. Other
+        // CPUs read what lies beside it, so it is not written in vain.
+        unsafe {
+            if overflowed.read_volatile() == 0 {
+                overflowed.write_volatile(1);
+            }
+        }
     }
     put_in_table(emitter, skb, queued)
 }
@@ -282,7 +302,7 @@ pub fn take(scratch: &mut Scratch, skb: u64, sk: u64, receiver_sk: u64) -> Optio
     let number = number_of(scratch, receiver_sk);
     let is_in_table = match queue_of(number, receiver_sk) {
         Some(queue) => {
-            if let Some(place) = place_of(scratch, number, skb) {
+            if let Some(place) = place_with(scratch, number, skb) {
                 let queued = place.empty(receiver_sk, queue.inode);
                 return (queued.sk == sk).then_some(queued);
             }
@@ -316,7 +336,7 @@ pub fn take_from_table(skb: u64, sk: u64, receiver_sk: u64) -> Option<Queued> {
 pub fn withdraw(scratch: &mut Scratch, skb: u64, id: u64, receiver_sk: u64) {
     let number = number_of(scratch, receiver_sk);
     if queue_of(number, receiver_sk).is_some()
-        && let Some(place) = place_of(scratch, number, skb)
+        && let Some(place) = place_with(scratch, number, skb)
         && place.id() == id
     {
         place.free();
