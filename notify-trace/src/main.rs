@@ -1,4 +1,5 @@
-//! Parses the command line, runs the verb, prints one chain of errors, ends with its exit code.
+//! Parses the command line, runs the verb, prints one chain of errors, ends with its exit code; or is the
+//! self-test's child.
 
 use std::env;
 use std::process::ExitCode;

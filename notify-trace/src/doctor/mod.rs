@@ -152,7 +152,8 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
     };
     let btf = checks::read_btf(&path);
 
-    let answers = match load::load(&options, &rules, Room::Others) {
+    // As `trace` loads trampolines; to be tried, programs of other plans need no room in their maps.
+    let answers = match load::load(&options, &rules, Room::Trampolines) {
         Ok(mut loading) => Ok(loading.try_each()),
         Err(error) => Err(Refusal::of(&error.into())),
     };

@@ -54,18 +54,17 @@ impl Loading {
     }
 
     /// Tries what this kernel can do besides, chooses a plan and attaches it. If a program that the plan
-    /// can't do without is refused, that is a fact too, and the next plan is tried. `trampolines_alone`: what came of
-    /// those.
+    /// can't do without is refused, that is a fact too, and the next plan is tried.
     ///
     /// # Errors
     /// See [`AttachError`].
     pub fn attach(
         mut self,
         forced: Option<PlanName>,
-        trampolines_alone: Option<Attempt>,
+        why_no_trampolines: Option<String>,
     ) -> Result<Attached, AttachError> {
         let mut facts = Facts {
-            trampolines_alone,
+            trampolines_alone: why_no_trampolines.map(Err),
             ..Facts::default()
         };
         self.find_facts(&mut facts, forced)?;
@@ -205,7 +204,7 @@ impl Loading {
     }
 
     /// Loads programs at once, for the verifier takes its time for each, and does so on as many CPUs as there are;
-    /// attaches them meanwhile: in their order, but for those that may be early. Ends with the first that is refused:
+    /// attaches them meanwhile: in their order, but for those that may be early. Ends before the first that is refused:
     /// it is met again when it is tried by itself.
     fn try_all(&mut self, programs: &[Emitter]) {
         let mut waiting: BTreeMap<usize, &mut Program> = BTreeMap::new();
@@ -234,7 +233,12 @@ impl Loading {
             }
             drop(done);
             let mut early = BTreeMap::new();
-            'attaching: while let Ok((turn, Some(program))) = loaded.recv() {
+            'attaching: while let Ok((turn, program)) = loaded.recv() {
+                let Some(program) = program else {
+                    turns.retain(|it| *it < turn);
+                    lock(waiting).retain(|it, _| *it < turn);
+                    continue;
+                };
                 early.insert(turn, program);
                 let can_be_early = |turn: usize| plan::can_be_early(programs[turn]);
                 while let Some(turn) =

@@ -42,7 +42,7 @@ pub struct LoadOptions {
     pub self_test_address: Vec<u8>,
 }
 
-/// The plans that the maps are large enough for. What a plan doesn't use has one entry: tables for 16,384 take
+/// The plans that the maps are large enough for. A table that they don't use has one entry: those for 16,384 take
 /// a while to be made, and megabytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -112,14 +112,17 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
         }
         Room::Others => {
             loader.map_max_entries("CLAIMS", 1);
+            let may_trace = options
+                .plan
+                .is_none_or(|plan| plan == PlanName::Tracepoints);
+            let (aging, receiving) = if may_trace {
+                (aging, 256.max(cpus.saturating_mul(4)))
+            } else {
+                (1, 1)
+            };
             loader.map_max_entries("LAST_SENDERS", aging);
             loader.map_max_entries("WANTED", aging);
-            if options
-                .plan
-                .is_none_or(|plan| plan == PlanName::Tracepoints)
-            {
-                loader.map_max_entries("RECEIVING", 256.max(cpus.saturating_mul(4)));
-            }
+            loader.map_max_entries("RECEIVING", receiving);
         }
     }
     let (ebpf, functions) = scope(|threads| {

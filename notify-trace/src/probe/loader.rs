@@ -12,9 +12,12 @@ use anyhow::Context as _;
 use aya::EbpfLoader;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-static PREPARED: Mutex<Option<EbpfLoader<'static>>> = Mutex::new(None);
+static PREPARED: Mutex<Vec<EbpfLoader<'static>>> = Mutex::new(Vec::new());
 
-/// Makes the loader for the first one who takes one. Does nothing in a process that has other threads.
+/// How many are prepared: the second one is for when what the first one loads can't be attached.
+const LOADERS: usize = 2;
+
+/// Makes loaders for the first who take one. Does nothing in a process that has other threads.
 ///
 /// # Errors
 /// If the limit of open files (`getrlimit(2)`) can't be put back, which no kernel refuses.
@@ -30,18 +33,18 @@ pub fn prepare() -> anyhow::Result<()> {
     if setrlimit(Resource::Nofile, none).is_err() {
         return Ok(());
     }
-    let loader = EbpfLoader::new();
+    let loaders = (0..LOADERS).map(|_| EbpfLoader::new()).collect();
     setrlimit(Resource::Nofile, limit).context("cannot put back the limit of open files")?;
-    *PREPARED.lock().unwrap_or_else(PoisonError::into_inner) = Some(loader);
+    *PREPARED.lock().unwrap_or_else(PoisonError::into_inner) = loaders;
     Ok(())
 }
 
-/// The loader that was prepared; if it is gone, another one, which takes its time.
+/// A loader that was prepared; if there is none, another one, which takes its time.
 pub(super) fn take() -> EbpfLoader<'static> {
     let prepared = PREPARED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .take();
+        .pop();
     let mut loader = prepared.unwrap_or_default();
     loader.btf(None);
     loader
@@ -64,6 +67,6 @@ mod tests {
         let before = getrlimit(Resource::Nofile);
         prepare().expect("it does nothing");
         assert_eq!(getrlimit(Resource::Nofile), before);
-        assert!(PREPARED.lock().expect("nobody panicked").is_none());
+        assert!(PREPARED.lock().expect("nobody panicked").is_empty());
     }
 }

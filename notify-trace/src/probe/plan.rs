@@ -141,8 +141,9 @@ pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
 }
 
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
-/// begins it, so that nothing is seen by half: before the last one no program has anything to go by. What is
-/// far behind is loaded early, so before it stands what the verifier takes longest for, the one at the queue.
+/// begins it, so that nothing is seen by half. In the plan of trampolines no program has anything to go by before
+/// the last one is there, so those between the first and the last may change places ([`can_be_early`]): they are
+/// loaded from both ends, and stand so that two CPUs have as much to do.
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
@@ -192,8 +193,8 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
     }
 }
 
-/// Whether a program may be attached before those that stand before it in its plan, because until the last one is
-/// there it has nothing to go by, and leaves nothing behind.
+/// Whether a program may be attached before those that stand before it in its plan: until the last one is there it has
+/// nothing to go by, and leaves nothing behind; or it needs no other, as that which sees connect(2) fail.
 #[must_use]
 pub const fn can_be_early(program: Emitter) -> bool {
     matches!(
@@ -399,7 +400,7 @@ mod tests {
             (PlanName::Tracepoints, Emitter::TraceSend),
         ] {
             assert_eq!(programs(name).last(), Some(&first));
-            assert!(!can_be_early(first));
+            assert!(!can_be_early(first) && !can_be_early(Emitter::Exit));
         }
     }
 }

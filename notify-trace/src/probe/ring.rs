@@ -1,7 +1,7 @@
 //! The perf rings, one per CPU: waiting for records, reading them, and counting what is missing.
 //!
 //! A ring that wakes its reader for each record costs the sender an interrupt for each. So these wake
-//! nobody before they are half full; a reader that is about to sleep says so in the map `ASLEEP`, and
+//! nobody before they are half full; a reader that is about to sleep says so in the variable `ASLEEP`, and
 //! the first program that writes a record afterwards rings a bell, once. Records are numbered by the
 //! kernel programs per program and CPU, so a number that is missing is a record that was lost; the ring's
 //! own "lost" records are the second witness. CPUs that come up get a ring, those that go lose

@@ -11,7 +11,6 @@ use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, refused};
 use crate::probe::kernel_types::join;
 use crate::probe::load::{self, LoadOptions, Room};
-use crate::probe::plan::Attempt;
 use crate::probe::preemption::{Preemption, Sources, preemption};
 use crate::probe::ring::Rings;
 use crate::probe::self_test::{self, Findings, SenderToBe};
@@ -55,9 +54,11 @@ pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result
         Room::Trampolines => match loading.attach_trampolines(load.plan, &preemption)? {
             Ok(attached) => (attached, rings),
             Err(refusal) => {
+                // What was written so far is of connects before anything was ready.
                 drop(rings);
-                let (loading, rings) = load_for(Room::Others)?;
-                (loading.attach(load.plan, Some(Err(refusal)))?, rings)
+                let (loading, rings) = load_for(Room::Others)
+                    .with_context(|| format!("trampolines alone don't work ({refusal})"))?;
+                (loading.attach(load.plan, Some(refusal))?, rings)
             }
         },
         Room::Others => {
@@ -88,11 +89,11 @@ fn first_room(forced: Option<PlanName>, preemption: &Preemption) -> Room {
 }
 
 /// Why trampolines alone were not tried; `None`: another plan is asked for.
-fn why_no_trampolines(forced: Option<PlanName>, preemption: Preemption) -> Option<Attempt> {
+fn why_no_trampolines(forced: Option<PlanName>, preemption: Preemption) -> Option<String> {
     match (forced, preemption) {
-        (None, Preemption::Possible(why)) => Some(Err(format!(
+        (None, Preemption::Possible(why)) => Some(format!(
             "they may be preempted, and others skipped meanwhile: {why}"
-        ))),
+        )),
         _ => None,
     }
 }
@@ -129,7 +130,7 @@ mod tests {
             assert_eq!(first_room(forced, &preemption), room, "{forced:?}");
         }
         let why = why_no_trampolines(None, possible());
-        assert!(why.is_some_and(|why| why.is_err_and(|why| why.contains("PREEMPT_RT"))));
+        assert!(why.is_some_and(|why| why.contains("PREEMPT_RT")));
         assert_eq!(why_no_trampolines(Some(PlanName::Full), possible()), None);
     }
 }
