@@ -17,7 +17,7 @@ use crate::{
         image,
         initramfs::Initramfs,
         kernel::{self, Kernel, TRIXIE},
-        qemu::{self, End, Guest},
+        qemu::{self, Crash, End, Guest},
         verdict::is_in_trouble,
     },
 };
@@ -94,10 +94,12 @@ pub fn run(
     let mut tries = 1;
     let lines = loop {
         let result = measure(&guest, &title);
-        if result.is_ok() || !is_kernel_trouble(&log) || tries == TRIES {
+        let has_crashed = matches!(&result, Err(error) if error.is::<Crash>());
+        let is_excused = has_crashed || is_kernel_trouble(&log);
+        if result.is_ok() || !is_excused || tries == TRIES {
             break result.with_context(|| last_words(&log))?;
         }
-        eprintln!("the kernel died or stalled under the emulator: once more");
+        eprintln!("the kernel or its emulator died, or the kernel stalled: once more");
         tries += 1;
     };
     Ok(match part {

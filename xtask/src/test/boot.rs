@@ -21,13 +21,13 @@ use crate::{
         image,
         initramfs::Initramfs,
         kernel::Kernel,
-        qemu::{self, End, Guest},
+        qemu::{self, Crash, End, Guest},
         verdict::{Counts, is_in_trouble, tells_of_stall, verdict},
     },
 };
 
 /// Boots under emulation with several threads now and then die before init runs, in the kernel's own clock
-/// code, or lose a CPU's timer and stall; so often such a boot is tried.
+/// code, or lose a CPU's timer and stall, or the emulator itself dies; so often such a boot is tried.
 const TRIES: usize = 3;
 /// Tells the guest which plan to test.
 const PLAN_WORD: &str = "notify-trace.plan=";
@@ -131,14 +131,7 @@ impl<'a> Try<'a> {
         };
         let initramfs = log.with_extension("cpio");
         archive.write(&initramfs)?;
-        let kept_disk = match boot.house {
-            House::Systems | House::NewestSystems => Some(hand_out::disk(log)?),
-            House::PowerLoss => Some(power_loss::disk(log)?),
-            House::Service => Some(power_loss::disk(log)?),
-            House::Bare | House::Systemd | House::Soak | House::NewestPackage | House::Witness => {
-                None
-            }
-        };
+        let kept_disk = empty_disk(boot.house, log)?;
         Ok(Self {
             boot,
             emulator,
@@ -151,21 +144,21 @@ impl<'a> Try<'a> {
         })
     }
 
-    /// Boots until init runs: what happens before is the emulator's and the kernel's affair alone.
+    /// Boots once more where only the kernel's start or the emulator failed: those are not what is tested.
     pub fn boot(&self) -> Result<Counts> {
         if self.boot.house == House::PowerLoss {
             return power_loss::run(&self.guest(), self.log);
         }
         for _ in 1..TRIES {
             let result = self.once();
+            let Err(error) = &result else { return result };
             let text = fs::read_to_string(self.log).unwrap_or_default();
-            if result.is_ok() || !died_before_init(&text) {
+            let Some(why) = excuse(error, &text) else {
                 return result;
-            }
-            eprintln!(
-                "── {}: the kernel died or stalled before init ran; once more",
-                self.boot.name
-            );
+            };
+            eprintln!("── {}: {why}; once more", self.boot.name);
+            // What the last guest wrote must not pass for the next one's.
+            empty_disk(self.boot.house, self.log)?;
         }
         self.once()
     }
@@ -245,6 +238,30 @@ fn is_of_init(line: &str) -> bool {
     line.starts_with("test ") || line.starts_with("init: ")
 }
 
+/// The disk that keeps what a guest writes, as it is before its boot.
+fn empty_disk(house: House, log: &Path) -> Result<Option<PathBuf>> {
+    match house {
+        House::Systems | House::NewestSystems => hand_out::disk(log).map(Some),
+        House::PowerLoss | House::Service => power_loss::disk(log).map(Some),
+        House::Bare | House::Systemd | House::Soak | House::NewestPackage | House::Witness => {
+            Ok(None)
+        }
+    }
+}
+
+/// Why a boot that failed says nothing of what is tested, if so: `text` is what its guest said. A test that
+/// failed before its emulator died did fail.
+fn excuse(error: &anyhow::Error, text: &str) -> Option<String> {
+    if died_before_init(text) {
+        return Some("the kernel died or stalled before init ran".to_owned());
+    }
+    let has_failed = text.lines().any(|line| {
+        line.starts_with("init: failure") || line.starts_with("test ") && line.contains(" FAILED")
+    });
+    let crash = error.downcast_ref::<Crash>()?;
+    (!has_failed).then(|| format!("the emulator itself died: {crash}\n"))
+}
+
 /// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
 fn died_before_init(text: &str) -> bool {
     !text.lines().any(is_of_init) && is_in_trouble(text)
@@ -301,6 +318,17 @@ mod tests {
                 "notify-trace.only=relay"
             ]
         );
+    }
+
+    #[test]
+    fn a_crash_of_the_emulator_excuses_what_has_not_failed_before() {
+        let crash = || anyhow::Error::from(Crash::of_tests("qemu: Assertion failed"));
+        let said = "init: begins\ntest a ... ok\n";
+        assert!(excuse(&crash(), "").is_some());
+        assert!(excuse(&crash(), said).is_some_and(|why| why.contains("Assertion")));
+        assert!(excuse(&crash(), &format!("{said}test b ... FAILED\n")).is_none());
+        assert!(excuse(&crash(), &format!("{said}init: failure tests=2\n")).is_none());
+        assert!(excuse(&anyhow!("not finished after 9 s"), said).is_none());
     }
 
     #[test]

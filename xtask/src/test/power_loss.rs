@@ -21,7 +21,7 @@ use crate::{
     vm::{
         initramfs::Initramfs,
         kernel::Kernel,
-        qemu::{self, Guest},
+        qemu::{self, Crash, Guest},
         verdict::{Counts, trouble},
     },
 };
@@ -119,13 +119,13 @@ fn losses(guest: &Guest<'_>, text: &mut String) -> Result<String> {
     ))
 }
 
-/// One guest, tried again if its kernel broke before anything was recorded: under emulation that happens
-/// now and then.
+/// One guest, tried again if its kernel broke before anything was recorded, or its emulator did: that happens
+/// now and then. What a lost guest recorded stays on the disk as one session more.
 fn insist(guest: &Guest<'_>, text: &mut String, kill: Option<(u64, Duration)>) -> Result<Said> {
     for _ in 1..TRIES {
         let result = boot(guest, text, kill);
         match &result {
-            Err(error) if error.is::<BrokenKernel>() => {
+            Err(error) if error.is::<BrokenKernel>() || error.is::<Crash>() => {
                 eprintln!("── 6.12-power: {error}; once more");
             }
             _ => return result,
@@ -191,8 +191,11 @@ fn boot(guest: &Guest<'_>, text: &mut String, kill: Option<(u64, Duration)>) -> 
     if let Some(wrong) = wrong {
         bail!("the guest says: {wrong}");
     }
-    ensure!(is_over, "the guest ended by itself: {end:?}");
-    Ok(said)
+    match end {
+        _ if is_over => Ok(said),
+        Err(error) if error.is::<Crash>() => Err(error),
+        end => bail!("the guest ended by itself: {end:?}"),
+    }
 }
 
 /// Each session that told something is there, in its order, with at least as many events.
