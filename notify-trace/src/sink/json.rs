@@ -44,7 +44,7 @@ impl Formatter for Harmless {
         fragment: &str,
     ) -> io::Result<()> {
         // Nearly always.
-        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        if is_plain(fragment.as_bytes()) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
@@ -61,6 +61,20 @@ impl Formatter for Harmless {
         }
         writer.write_all(rest.as_bytes())
     }
+}
+
+/// Whether bytes, of which none is a C0 control any more, are printable ASCII: eight at once, for each byte of
+/// a line comes by here.
+fn is_plain(fragment: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHEST_BITS: u64 = ONES << 7;
+    let (words, rest) = fragment.as_chunks::<8>();
+    let are_words_plain = words.iter().all(|word| {
+        let word = u64::from_ne_bytes(*word);
+        // DEL and one is 0x80. Only 0xff carries, and is not ASCII by itself.
+        (word | word.wrapping_add(ONES)) & HIGHEST_BITS == 0
+    });
+    are_words_plain && rest.iter().all(|byte| *byte < 0x7f)
 }
 
 /// Writes one value as a line of its own, by the same rules.
@@ -126,6 +140,23 @@ mod tests {
         assert!(!line.chars().any(is_dangerous), "{line}");
         assert!(line.contains("plain é"), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), text);
+    }
+
+    #[test]
+    fn each_byte_counts_wherever_it_stands() {
+        for length in 0..20 {
+            for at in 0..length {
+                for byte in 0x20..=0xff_u8 {
+                    let mut bytes = vec![b'~'; length];
+                    bytes[at] = byte;
+                    assert_eq!(
+                        is_plain(&bytes),
+                        byte < 0x7f,
+                        "{byte:#x} at {at} of {length}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
