@@ -44,8 +44,9 @@ pub struct Capture {
     pub internal: bool,
     /// As `--cgroup`.
     pub cgroup: Vec<PathBuf>,
-    /// As `--ring-size`.
-    pub ring_size: Size,
+    /// As `--ring-size`; absent: by the number of CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring_size: Option<Size>,
     /// As `--plan`; absent: the best that works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanName>,
@@ -63,7 +64,7 @@ impl Default for Capture {
             only_socket: Vec::new(),
             internal: false,
             cgroup: Vec::new(),
-            ring_size: Size(1 << 20),
+            ring_size: None,
             plan: None,
             btf: None,
             facts: true,
@@ -278,6 +279,7 @@ mod tests {
         let has: toml::Table = toml::from_str(&written).expect("examples are valid");
         let wanted = toml::Table::try_from(Config {
             capture: Capture {
+                ring_size: Some(Size(4 << 20)),
                 plan: Some(PlanName::Full),
                 btf: Some(PathBuf::from("/x")),
                 ..Capture::default()
@@ -301,6 +303,7 @@ mod tests {
         // Those without a default are examples.
         let defaults = Config {
             capture: Capture {
+                ring_size: None,
                 plan: None,
                 btf: None,
                 ..all.capture.clone()

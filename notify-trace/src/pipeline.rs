@@ -73,8 +73,8 @@ pub struct Settings {
     pub asks_managers: bool,
     /// Takes every record as it was read, one after the other.
     pub records: Option<Fresh>,
-    /// Bytes of each CPU's ring.
-    pub ring_bytes: u64,
+    /// Bytes of each CPU's ring; `None`: by the number of CPUs.
+    pub ring_bytes: Option<u64>,
     /// Until this time has passed.
     pub duration: Option<Duration>,
     /// Until this many notifications were passed on.
@@ -134,6 +134,7 @@ pub async fn run(
     let mut warnings = settings.warnings.clone();
     warnings.extend(loaded.warnings.iter().cloned());
     warnings.extend(findings.warnings);
+    warnings.extend(rings.warning().map(str::to_owned));
     if settings.asks_managers {
         warnings.extend(manager::trouble());
     }

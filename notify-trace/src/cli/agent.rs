@@ -238,9 +238,9 @@ fn check(config: &Config) -> Result<()> {
     {
         bail!("capture.btf = {}: {error}", escape::path(btf));
     }
-    let Size(ring_size) = capture.ring_size;
-    ring_bytes(ring_size)
-        .map_err(|why| anyhow!("capture.ring_size = {}: {why}", capture.ring_size))?;
+    if let Some(size) = capture.ring_size {
+        ring_bytes(size.0).map_err(|why| anyhow!("capture.ring_size = {size}: {why}"))?;
+    }
     view_args(config).options().context("[view]")?;
     for key in &config.view.redact {
         // What can't be a key would withhold nothing.
@@ -301,7 +301,7 @@ fn capture_args(config: &Config) -> CaptureArgs {
         pid: Vec::new(),
         cgroup: capture.cgroup,
         fail_on_loss: false,
-        ring_size: capture.ring_size.0,
+        ring_size: capture.ring_size.map(|Size(bytes)| bytes),
         plan: match capture.plan {
             None => PlanArg::Auto,
             Some(PlanName::Trampolines) => PlanArg::Trampolines,

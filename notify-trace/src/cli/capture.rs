@@ -53,9 +53,9 @@ pub struct CaptureArgs {
     pub fail_on_loss: bool,
 
     /// Size of each CPU's ring in bytes (K and M are understood), rounded up to a power of two of
-    /// pages
-    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "1M")]
-    pub ring_size: u64,
+    /// pages; by default 16M is shared by all CPUs, at least 1M and at most 4M for each
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub ring_size: Option<u64>,
 
     /// How to trace; by default the best plan that works on this kernel
     #[arg(long, value_enum, default_value_t = PlanArg::Auto)]

@@ -108,8 +108,9 @@ pub const fn advice(finding: &Finding) -> &'static str {
         Finding::JitOff => "sysctl net.core.bpf_jit_enable=1",
         Finding::FtraceOff => "sysctl kernel.ftrace_enabled=1",
         Finding::RingMemory => {
-            "take smaller rings (trace --ring-size 256K), grant CAP_IPC_LOCK, or raise the limit \
-             (ulimit -l unlimited; docker run --ulimit memlock=-1; systemd: LimitMEMLOCK=infinity)"
+            "grant CAP_IPC_LOCK, or raise the limit (ulimit -l unlimited; docker run --ulimit \
+             memlock=-1; systemd: LimitMEMLOCK=infinity); smaller rings need less (trace --ring-size \
+             64K)"
         }
         Finding::MapMemory => {
             "raise the limit of locked memory (ulimit -l unlimited; docker run --ulimit \

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub refusal: Option<Refusal>,
     /// The refusal is that of the rings' memory.
     pub is_ring_refusal: bool,
+    /// The rings are smaller than they would be, for the same reason.
+    pub are_rings_smaller: bool,
     /// Something was refused with "operation not permitted".
     pub is_permission: bool,
     /// The plan, if one was attached.

@@ -38,9 +38,6 @@ use crate::sockets::environment;
 /// Version of the JSON document. Within one, fields and values are only added.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Bytes of each CPU's ring: as many as `trace` has by default.
-const RING_BYTES: u64 = 1 << 20;
-
 /// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -160,12 +157,14 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
     let mut outcome = Outcome::default();
     let refusal = match pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE)) {
         Err(error) => Some(error),
-        Ok(()) => match start(&options, &rules, RING_BYTES).await {
+        Ok(()) => match start(&options, &rules, None).await {
             Err(error) => Some(error),
             Ok(started) => {
                 outcome.plan = Some(started.attached.plan.clone());
                 warnings.extend(started.attached.warnings.iter().cloned());
                 warnings.extend(started.findings.warnings.iter().cloned());
+                outcome.are_rings_smaller = started.rings.warning().is_some();
+                warnings.extend(started.rings.warning().map(str::to_owned));
                 outcome.findings = Some(started.findings.clone());
                 started.trusted().err().map(Into::into)
             }

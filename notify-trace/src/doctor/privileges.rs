@@ -276,6 +276,13 @@ fn memlock(host: &Host, outcome: &Outcome) -> Check {
                  CPU counts against the limit",
             )
             .advise(&Finding::RingMemory)
+    } else if outcome.are_rings_smaller {
+        check(Status::Limited)
+            .follows(
+                "the rings are smaller than they would be, so more of a storm is lost: without \
+                 CAP_IPC_LOCK, what exceeds perf_event_mlock_kb a CPU counts against the limit",
+            )
+            .advise(&Finding::RingMemory)
     } else if !are_maps_locked {
         check(Status::Ok)
     } else if may_raise || host.memlock_bytes[0].is_none() {
@@ -374,6 +381,13 @@ mod tests {
             is_ring_refusal: true,
             ..Outcome::default()
         };
+        let smaller = Outcome {
+            are_rings_smaller: true,
+            ..Outcome::default()
+        };
+        let check = memlock(&host, &smaller);
+        assert_eq!(check.status, Status::Limited);
+        assert!(check.advice.unwrap().contains("CAP_IPC_LOCK"));
         let check = memlock(&host, &rings);
         assert_eq!(check.status, Status::Bad);
         assert!(check.advice.unwrap().contains("--ring-size"));

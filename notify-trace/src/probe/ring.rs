@@ -7,6 +7,9 @@
 //! own "lost" records are the second witness. CPUs that come up get a ring, those that go lose
 //! theirs after it was emptied.
 
+mod buffers;
+mod hotplug;
+
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -18,13 +21,14 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, MapData, RingBuf};
 use bytes::{Buf as _, Bytes, BytesMut};
 use notify_trace_common::limits::EMITTER_COUNT;
-use perf_event::events::Software;
-use perf_event::{Builder, SampleFlag, Sampler};
+use perf_event::Sampler;
 use rustix::io::Errno;
-use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub use self::buffers::Buffers;
+use self::hotplug::CpuEvent;
 
 /// Records are copied out of a ring into chunks of this size and handed on as slices of them.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -94,6 +98,8 @@ pub struct Rings {
     /// Nothing was found in the rings after everyone could know that we sleep.
     is_asleep: bool,
     bytes: usize,
+    /// Why each is smaller than it would be.
+    shrunk: Option<String>,
     rings: Vec<Ring>,
     /// Numbers outlive a ring: a CPU that comes back goes on counting.
     retired: Vec<(u32, Sequence)>,
@@ -105,35 +111,36 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Opens a ring of `bytes` (rounded up to a power of two of pages) for each CPU that is online.
+    /// Has programs write to these buffers.
     ///
     /// # Errors
-    /// If the kernel refuses one.
-    pub fn open(maps: Maps, bytes: u64) -> Result<Self> {
-        let page = u64::try_from(rustix::param::page_size())?;
-        let pages = bytes.div_ceil(page).next_power_of_two();
+    /// If one can't be used.
+    pub fn new(maps: Maps, buffers: Buffers) -> Result<Self> {
         let mut rings = Self {
             map: maps.events,
             asleep: maps.asleep,
             bell: watch(maps.bell).context("cannot wait for the bell")?,
             is_asleep: false,
-            bytes: usize::try_from(pages * page)?,
+            bytes: buffers.bytes,
+            shrunk: buffers.shrunk,
             rings: Vec::new(),
             retired: Vec::new(),
-            hotplug: None,
+            hotplug: buffers.hotplug.and_then(|socket| watch(socket).ok()),
             chunk: BytesMut::with_capacity(CHUNK_BYTES),
             received: Received::default(),
             fullest_bytes: 0,
             refused: None,
         };
-        // First listen, then look: a CPU that comes up in between is met twice, not missed.
-        rings.hotplug = hotplug_socket().ok();
-        let online = aya::util::online_cpus()
-            .map_err(|(what, error)| anyhow::Error::new(error).context(what))?;
-        for cpu in online {
-            rings.add(cpu)?;
+        for (cpu, sampler) in buffers.samplers {
+            rings.add(cpu, sampler)?;
         }
         Ok(rings)
+    }
+
+    /// What there is to say about the rings.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.shrunk.as_deref()
     }
 
     /// How many CPUs are read.
@@ -166,12 +173,15 @@ impl Rings {
         self.refused
     }
 
-    fn add(&mut self, cpu: u32) -> Result<()> {
+    /// Gives a CPU that has come up a ring, if it has none.
+    fn open(&mut self, cpu: u32) -> Result<()> {
         if self.rings.iter().any(|ring| ring.cpu == cpu) {
             return Ok(());
         }
-        let sampler = sampler(cpu, self.bytes)
-            .with_context(|| format!("cannot open the ring of CPU {cpu}"))?;
+        self.add(cpu, buffers::sampler(cpu, self.bytes)?)
+    }
+
+    fn add(&mut self, cpu: u32, sampler: Sampler) -> Result<()> {
         self.map
             .set(cpu, sampler.as_raw_fd(), 0)
             .with_context(|| format!("cannot use the ring of CPU {cpu}"))?;
@@ -267,7 +277,7 @@ impl Rings {
         let mut has_changed = false;
         while let Some(socket) = &self.hotplug {
             match rustix::net::recv(socket.get_ref(), &mut message, RecvFlags::DONTWAIT) {
-                Ok((length, _)) => match parse_uevent(&message[..length.min(message.len())]) {
+                Ok((length, _)) => match hotplug::parse(&message[..length.min(message.len())]) {
                     Some(CpuEvent::Offline(cpu)) => {
                         // It may be back already, but its ring is dead.
                         self.retire(|ring| ring.cpu == cpu, give);
@@ -288,7 +298,10 @@ impl Rings {
         if has_changed && let Ok(online) = aya::util::online_cpus() {
             self.retire(|ring| !online.contains(&ring.cpu), give);
             for cpu in online {
-                if self.add(cpu).is_err_and(|error| is_denied(&error)) {
+                if self
+                    .open(cpu)
+                    .is_err_and(|error| buffers::is_denied(&error))
+                {
                     self.refused = Some(cpu);
                 }
             }
@@ -325,21 +338,6 @@ fn take_readiness(fd: &AsyncFd<impl AsRawFd>, context: &mut Context<'_>) -> io::
         is_ready = true;
     }
     Ok(is_ready)
-}
-
-/// A ring for what programs write on a CPU, which wakes its reader when it is half full.
-fn sampler(cpu: u32, bytes: usize) -> Result<Sampler> {
-    let counter = Builder::new(Software::BPF_OUTPUT)
-        .any_pid()
-        .one_cpu(usize::try_from(cpu)?)
-        .include_kernel()
-        .include_hv()
-        .sample(SampleFlag::RAW)
-        .sample_period(1)
-        .wakeup_watermark(bytes / 2)
-        .enabled(true)
-        .build()?;
-    Ok(counter.sampled(bytes)?)
 }
 
 fn holds_something(buffer: &mut AsyncFd<Sampler>) -> bool {
@@ -397,48 +395,11 @@ fn drain_ring(
     bytes as u64
 }
 
-fn is_denied(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        kind == Some(io::ErrorKind::PermissionDenied)
-    })
-}
-
 /// The fields of a record's header that number it.
 fn emitter_and_number(record: &[u8]) -> Option<(u16, u64)> {
     use notify_trace_common::record::Header;
     let (header, _) = <Header as zerocopy::FromBytes>::read_from_prefix(record).ok()?;
     Some((header.emitter, header.seq))
-}
-
-enum CpuEvent {
-    Online,
-    Offline(u32),
-}
-
-/// A kernel uevent: `action@devpath`, then NUL-separated assignments
-/// (`lib/kobject_uevent.c`).
-fn parse_uevent(message: &[u8]) -> Option<CpuEvent> {
-    let first = message.split(|byte| *byte == 0).next()?;
-    let (action, path) = std::str::from_utf8(first).ok()?.split_once('@')?;
-    let cpu = path.strip_prefix("/devices/system/cpu/cpu")?.parse().ok()?;
-    match action {
-        "online" => Some(CpuEvent::Online),
-        "offline" => Some(CpuEvent::Offline(cpu)),
-        _ => None,
-    }
-}
-
-/// Kernel uevents. Where they can't be had, new CPUs' records are counted as lost.
-fn hotplug_socket() -> Result<AsyncFd<OwnedFd>> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        Some(netlink::KOBJECT_UEVENT),
-    )?;
-    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, 1))?;
-    Ok(watch(socket)?)
 }
 
 /// What has one descriptor, open as long as itself.
@@ -472,15 +433,5 @@ mod tests {
     #[test]
     fn numbers_missing_before_the_first_record_count_too() {
         assert_eq!(Sequence::default().take(0, 4), 3);
-    }
-
-    #[test]
-    fn cpus_that_come_and_go_are_recognised() {
-        let online = b"online@/devices/system/cpu/cpu3\0ACTION=online\0";
-        assert!(matches!(parse_uevent(online), Some(CpuEvent::Online)));
-        let offline = b"offline@/devices/system/cpu/cpu12\0";
-        assert!(matches!(parse_uevent(offline), Some(CpuEvent::Offline(12))));
-        assert!(parse_uevent(b"add@/devices/pci0000:00\0").is_none());
-        assert!(parse_uevent(b"\xff\xff").is_none());
     }
 }

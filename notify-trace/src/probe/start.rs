@@ -12,7 +12,7 @@ use crate::probe::error::{AttachError, refused};
 use crate::probe::kernel_types::join;
 use crate::probe::load::{self, LoadOptions, Room};
 use crate::probe::preemption::{Preemption, Sources, preemption};
-use crate::probe::ring::Rings;
+use crate::probe::ring::{Buffers, Rings};
 use crate::probe::self_test::{self, Findings, SenderToBe};
 use crate::select::Rules;
 
@@ -35,12 +35,16 @@ pub struct Started {
 ///
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
-pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: u64) -> Result<Started> {
+pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: Option<u64>) -> Result<Started> {
     let load_for = |room| {
-        let mut loading = load::load(load, rules, room)?;
-        let rings = Rings::open(loading.take_ring_maps()?, ring_bytes)
-            .map_err(|error| refused(OPEN_RINGS, error))?;
-        anyhow::Ok((loading, rings))
+        let (loading, buffers) = scope(|threads| {
+            let buffers = threads.spawn(|| Buffers::open(ring_bytes));
+            (load::load(load, rules, room), join(buffers))
+        });
+        let mut loading = loading?;
+        let maps = loading.take_ring_maps()?;
+        let rings = buffers.and_then(|buffers| Rings::new(maps, buffers));
+        anyhow::Ok((loading, rings.map_err(|error| refused(OPEN_RINGS, error))?))
     };
     let preemption = preemption(&Sources::of_host());
     let first = first_room(load.plan, &preemption);
