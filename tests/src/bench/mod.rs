@@ -18,6 +18,7 @@ mod peer;
 mod programs;
 mod rates;
 mod running;
+mod storm;
 mod watch;
 mod workload;
 
@@ -211,6 +212,7 @@ fn one_turn(
     }
     if is_whole && round == settings.rounds {
         tell_rates(peer, scene, root, &tell)?;
+        tell_storms(peer, root, &tell)?;
     }
     Ok(())
 }
@@ -271,6 +273,38 @@ fn tell_rates(
         let of_it = end.not_shown_percent.iter();
         for (_, percent) in of_it.filter(|(mark, _)| *mark == rate.mark()) {
             tell(&rate.name(), "percent", *percent)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the peer once more and raises storms, from small to large, each when the one before is worked off.
+fn tell_storms(
+    peer: &Peer,
+    root: &Path,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let Some(mut running) = Running::start(peer, root)? else {
+        return Ok(());
+    };
+    let crowd = storm::Crowd::new(&root.join("storms"))?;
+    std::thread::sleep(REST);
+    for size in storm::SIZES {
+        let mut rates = Vec::new();
+        for _ in 0..storm::TIMES {
+            rates.push(crowd.rage(size).context("could not raise a storm")?);
+            running.sent_marked(size.mark(), size.0);
+            running.cpu_ns_when_done()?;
+        }
+        rates.sort_by(f64::total_cmp);
+        tell(&size.name(), "datagrams_per_s", rates[rates.len() / 2])?;
+    }
+    let end = running.stop()?;
+    fs::remove_dir_all(root.join("storms")).context("could not remove the storms")?;
+    for size in storm::SIZES {
+        let of_it = end.not_shown_percent.iter();
+        for (_, percent) in of_it.filter(|(mark, _)| *mark == size.mark()) {
+            tell(&format!("{}, not shown", size.name()), "percent", *percent)?;
         }
     }
     Ok(())

@@ -14,8 +14,8 @@ pub const NOTHING: &str = "nothing";
 pub const AGENT: &str = "agent";
 /// What adds less than this share of the time under nothing is lost in the noise.
 const NOISE: f64 = 0.05;
-/// Units of losses, which are no costs: they stand for themselves.
-const LOSSES: [&str; 2] = ["percent", "records"];
+/// Units of what is no cost: losses, and how much was sent. It stands for itself.
+const NO_COSTS: [&str; 3] = ["percent", "records", "datagrams_per_s"];
 
 /// The middle and both ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +69,7 @@ pub fn fold(measured: &[Measured]) -> Vec<Row> {
                 spread: spread(values.values().copied())?,
                 rounds: values.len(),
                 to_nothing: to_nothing(peers, under),
-                agent_to_it: if LOSSES.contains(unit) {
+                agent_to_it: if NO_COSTS.contains(unit) {
                     None
                 } else {
                     agent_to_it(peers, under)

@@ -17,7 +17,7 @@ const WORDS: [bool; 7] = [true, true, false, false, true, false, false];
 const GAP: &str = "  ";
 
 /// How a unit is shown: name of the lines' field, text, and what a value is divided by.
-const UNITS: [(&str, &str, f64); 13] = [
+const UNITS: [(&str, &str, f64); 14] = [
     ("ns_per_op", "µs/op", 1e3),
     ("ns_per_record", "ns/record", 1.0),
     ("records_per_s", "million records/s", 1e6),
@@ -28,6 +28,7 @@ const UNITS: [(&str, &str, f64); 13] = [
     ("map_bytes", "MiB of maps", 1_048_576.0),
     ("file_bytes", "MiB", 1_048_576.0),
     ("wakeups_per_s", "wake-ups/s", 1.0),
+    ("datagrams_per_s", "datagrams/s", 1.0),
     ("percent", "%", 1.0),
     ("instructions", "instructions", 1.0),
     ("instructions_per_op", "instructions/op", 1.0),
