@@ -143,7 +143,7 @@ pub async fn run(
     ))));
     stages.flush();
     for bytes in early {
-        stages.take(&bytes);
+        stages.take(bytes);
     }
 
     let mut managers = settings
@@ -187,7 +187,7 @@ pub async fn run(
         // Without more to pass on, only what is read next lets time go on.
         if stages.has_room() || !has_more {
             read_ns = clock::now();
-            rings.drain(|bytes| stages.take(&bytes));
+            rings.drain(|bytes| stages.take(bytes));
         }
         has_more = stages.release(read_ns.saturating_sub(ORDER_SLACK_NS), managers.as_mut());
         stages.show_losses(&loaded, &rings)?;
@@ -221,7 +221,7 @@ pub async fn run(
     // The rings are read meanwhile, because detaching takes its time.
     for &program in plan::programs_to_detach(loaded.plan.name) {
         loaded.detach(program);
-        rings.drain(|bytes| stages.take(&bytes));
+        rings.drain(|bytes| stages.take(bytes));
     }
     // A program may still be at its last record on another CPU.
     let mut counted = loaded.counters()?;
@@ -231,7 +231,7 @@ pub async fn run(
             break;
         }
         std::thread::sleep(SLACK);
-        rings.drain(|bytes| stages.take(&bytes));
+        rings.drain(|bytes| stages.take(bytes));
         counted = loaded.counters()?;
     }
     match loaded.abandoned_calls() {

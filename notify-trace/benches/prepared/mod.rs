@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use notify_trace::decode::{Record, decode};
+use notify_trace::decode::decode;
 use notify_trace::enrich::Enrich;
 use notify_trace::enrich::clock::WallClock;
 use notify_trace::event::Event;
@@ -70,7 +70,7 @@ pub struct Batch {
 pub struct Stages<'a> {
     rules: &'a Rules,
     rooms: Rooms,
-    order: Order<Record>,
+    order: Order<Bytes>,
     join: Join,
     enrich: RefCell<Enrich>,
     view: View,
@@ -129,10 +129,12 @@ impl<'a> Stages<'a> {
         for bytes in &batch.records {
             let record = decode(bytes)?;
             enrich.borrow_mut().look(&record);
-            order.push(record.header().time_ns, record);
+            order.push(record.header().time_ns, bytes.clone());
         }
-        order.release(batch.before_ns, usize::MAX, |record| {
-            join.push(record, &context, &mut out);
+        order.release(batch.before_ns, usize::MAX, |bytes| {
+            if let Ok(record) = decode(bytes) {
+                join.push(&record, &context, &mut out);
+            }
         });
         join.expire(batch.before_ns, &context, &mut out);
         match failed {

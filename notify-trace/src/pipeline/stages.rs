@@ -49,14 +49,15 @@ const RELEASED_AT_ONCE: usize = 64;
 
 /// When so many records wait for their turn, or such that take so much memory, the rings are left to fill, and
 /// what they can't hold is counted.
-const MAX_WAITING: usize = 65_536;
+const MAX_WAITING: usize = 131_072;
 const MAX_WAITING_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The stages from decode to sink, and what is counted on the way.
 pub(super) struct Stages<'a> {
     rules: &'a Rules,
-    order: Order<Record>,
-    /// Bytes of the records in it.
+    /// Bytes of records, which take less room than what they are decoded to: a storm waits here.
+    order: Order<Bytes>,
+    /// How many bytes those are.
     waiting_bytes: u64,
     join: Join,
     rooms: Rooms,
@@ -113,8 +114,8 @@ impl<'a> Stages<'a> {
     }
 
     /// Takes the bytes of one record.
-    pub(super) fn take(&mut self, bytes: &Bytes) {
-        match decode(bytes) {
+    pub(super) fn take(&mut self, bytes: Bytes) {
+        match decode(&bytes) {
             Ok(record) if is_self_test(&record) => {}
             Ok(record) => {
                 if let Some(shed) = &mut self.shed
@@ -122,11 +123,11 @@ impl<'a> Stages<'a> {
                 {
                     return;
                 }
-                self.save(bytes);
+                self.save(&bytes);
                 // Before it has its turn: what it names may vanish meanwhile.
                 self.enrich.look(&record);
-                self.waiting_bytes += u64::from(record.header().size);
-                self.order.push(record.header().time_ns, record);
+                self.waiting_bytes += bytes.len() as u64;
+                self.order.push(record.header().time_ns, bytes);
             }
             Err(_) => self.undecodable += 1,
         }
@@ -162,9 +163,9 @@ impl<'a> Stages<'a> {
         let mut has_more = false;
         let mut released_bytes = 0;
         self.feed(managers, |order, join, context, out| {
-            has_more = order.release(before_ns, RELEASED_AT_ONCE, |record| {
-                released_bytes += u64::from(record.header().size);
-                join.push(record, context, out);
+            has_more = order.release(before_ns, RELEASED_AT_ONCE, |bytes| {
+                released_bytes += bytes.len() as u64;
+                pass_on(bytes, join, context, out);
             });
             // What a record would tell that still waits is not missing yet.
             let before_ns = order.oldest_ns().map_or(before_ns, |ns| ns.min(before_ns));
@@ -182,7 +183,7 @@ impl<'a> Stages<'a> {
     pub(super) fn finish(&mut self) {
         self.clock = WallClock::now();
         self.feed(None, |order, join, context, out| {
-            order.flush(|record| join.push(record, context, out));
+            order.flush(|bytes| pass_on(bytes, join, context, out));
             join.finish(context, out);
         });
     }
@@ -191,7 +192,7 @@ impl<'a> Stages<'a> {
     fn feed(
         &mut self,
         mut managers: Option<&mut Managers>,
-        step: impl FnOnce(&mut Order<Record>, &mut Join, &JoinContext<'_>, &mut &mut dyn FnMut(Event)),
+        step: impl FnOnce(&mut Order<Bytes>, &mut Join, &JoinContext<'_>, &mut &mut dyn FnMut(Event)),
     ) {
         let Self {
             rules,
@@ -405,6 +406,18 @@ impl<'a> Stages<'a> {
     /// What the sink said: a closed pipe is nothing to complain about.
     pub(super) fn into_result(self) -> Result<()> {
         self.output.into_result()
+    }
+}
+
+/// Gives a record to the join. It was decoded when it came, so it can be again.
+fn pass_on(
+    bytes: &Bytes,
+    join: &mut Join,
+    context: &JoinContext<'_>,
+    out: &mut &mut dyn FnMut(Event),
+) {
+    if let Ok(record) = decode(bytes) {
+        join.push(&record, context, out);
     }
 }
 
