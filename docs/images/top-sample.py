@@ -128,7 +128,7 @@ for i in range(10):
 send(45, "systemd", 1100, dict(mail, user_unit={"name": "init.scope"}), "READY=1")
 
 session = dict(type="session", format_version=1, tool_version="0.1.0", command_line=[], host="web-3",
-               kernel="6.12.43+deb13-amd64", machine="x86_64", cpus=4, ring_bytes=1 << 20, rules=[],
+               kernel="6.12.43+deb13-amd64", machine="x86_64", cpus=4, ring_bytes=4 << 20, rules=[],
                plan=dict(name="full", reason="kprobes and trampolines work", programs={}))
 number = 0
 add(0, session)

@@ -44,7 +44,7 @@ pub struct Capture {
     pub internal: bool,
     /// As `--cgroup`.
     pub cgroup: Vec<PathBuf>,
-    /// As `--ring-size`; absent: by the number of CPUs.
+    /// As `--ring-size`; absent: by the number of CPUs and the limit of locked memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ring_size: Option<Size>,
     /// As `--plan`; absent: the best that works.

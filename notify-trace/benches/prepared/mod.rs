@@ -132,9 +132,9 @@ impl<'a> Stages<'a> {
             order.push(record.header().time_ns, bytes.clone());
         }
         order.release(batch.before_ns, usize::MAX, |bytes| {
-            if let Ok(record) = decode(bytes) {
-                join.push(&record, &context, &mut out);
-            }
+            // Decoded before.
+            let record = decode(bytes).expect("a record");
+            join.push(&record, &context, &mut out);
         });
         join.expire(batch.before_ns, &context, &mut out);
         match failed {

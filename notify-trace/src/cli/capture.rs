@@ -53,7 +53,8 @@ pub struct CaptureArgs {
     pub fail_on_loss: bool,
 
     /// Size of each CPU's ring in bytes (K and M are understood), rounded up to a power of two of
-    /// pages; by default 16M is shared by all CPUs, at least 1M and at most 4M for each
+    /// pages; by default all CPUs share 16M, at least 1M and at most 4M for each, as far as the
+    /// limit of locked memory allows
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub ring_size: Option<u64>,
 

@@ -30,6 +30,8 @@ pub enum Finding {
     FtraceOff,
     /// The rings need more locked memory than is allowed.
     RingMemory,
+    /// The rings are smaller than anywhere else for the same reason.
+    SmallRings,
     /// Before 5.11, maps need more locked memory than is allowed.
     MapMemory,
     /// Only v1 hierarchies.
@@ -112,6 +114,10 @@ pub const fn advice(finding: &Finding) -> &'static str {
              memlock=-1; systemd: LimitMEMLOCK=infinity); smaller rings need less (trace --ring-size \
              64K)"
         }
+        Finding::SmallRings => {
+            "grant CAP_IPC_LOCK, or raise the limit (ulimit -l unlimited; docker run --ulimit \
+             memlock=-1; systemd: LimitMEMLOCK=infinity)"
+        }
         Finding::MapMemory => {
             "raise the limit of locked memory (ulimit -l unlimited; docker run --ulimit \
              memlock=-1; systemd: LimitMEMLOCK=infinity), or grant CAP_SYS_RESOURCE"
@@ -169,6 +175,7 @@ mod tests {
             },
             Finding::Seccomp,
             Finding::RingMemory,
+            Finding::SmallRings,
             Finding::Trampoline,
         ] {
             let advice = advice(&finding);

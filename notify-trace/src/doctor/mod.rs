@@ -164,7 +164,6 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
                 warnings.extend(started.attached.warnings.iter().cloned());
                 warnings.extend(started.findings.warnings.iter().cloned());
                 outcome.are_rings_smaller = started.rings.warning().is_some();
-                warnings.extend(started.rings.warning().map(str::to_owned));
                 outcome.findings = Some(started.findings.clone());
                 started.trusted().err().map(Into::into)
             }

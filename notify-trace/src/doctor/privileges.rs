@@ -282,7 +282,7 @@ fn memlock(host: &Host, outcome: &Outcome) -> Check {
                 "the rings are smaller than they would be, so more of a storm is lost: without \
                  CAP_IPC_LOCK, what exceeds perf_event_mlock_kb a CPU counts against the limit",
             )
-            .advise(&Finding::RingMemory)
+            .advise(&Finding::SmallRings)
     } else if !are_maps_locked {
         check(Status::Ok)
     } else if may_raise || host.memlock_bytes[0].is_none() {
@@ -387,7 +387,7 @@ mod tests {
         };
         let check = memlock(&host, &smaller);
         assert_eq!(check.status, Status::Limited);
-        assert!(check.advice.unwrap().contains("CAP_IPC_LOCK"));
+        assert!(!check.advice.unwrap().contains("--ring-size"));
         let check = memlock(&host, &rings);
         assert_eq!(check.status, Status::Bad);
         assert!(check.advice.unwrap().contains("--ring-size"));

@@ -28,6 +28,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use self::buffers::Buffers;
+use self::buffers::Wanted;
 use self::hotplug::CpuEvent;
 
 /// Records are copied out of a ring into chunks of this size and handed on as slices of them.
@@ -80,7 +81,7 @@ struct Ring {
     sequence: Sequence,
 }
 
-/// The maps that rings are opened with.
+/// The maps by which programs find the rings, and their reader.
 pub struct Maps {
     /// `EVENTS`, by CPU: the descriptors of the rings.
     pub events: Array<MapData, i32>,
@@ -97,9 +98,8 @@ pub struct Rings {
     bell: AsyncFd<RingBuf<MapData>>,
     /// Nothing was found in the rings after everyone could know that we sleep.
     is_asleep: bool,
-    bytes: usize,
-    /// Why each is smaller than it would be.
-    shrunk: Option<String>,
+    each: Wanted,
+    warning: Option<String>,
     rings: Vec<Ring>,
     /// Numbers outlive a ring: a CPU that comes back goes on counting.
     retired: Vec<(u32, Sequence)>,
@@ -121,8 +121,8 @@ impl Rings {
             asleep: maps.asleep,
             bell: watch(maps.bell).context("cannot wait for the bell")?,
             is_asleep: false,
-            bytes: buffers.bytes,
-            shrunk: buffers.shrunk,
+            each: buffers.each,
+            warning: buffers.warning,
             rings: Vec::new(),
             retired: Vec::new(),
             hotplug: buffers.hotplug.and_then(|socket| watch(socket).ok()),
@@ -134,13 +134,15 @@ impl Rings {
         for (cpu, sampler) in buffers.samplers {
             rings.add(cpu, sampler)?;
         }
+        // No program has written anything so far.
+        rings.follow_hotplug(&mut |_| {});
         Ok(rings)
     }
 
     /// What there is to say about the rings.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
-        self.shrunk.as_deref()
+        self.warning.as_deref()
     }
 
     /// How many CPUs are read.
@@ -152,7 +154,7 @@ impl Rings {
     /// Bytes of each ring.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
-        u64::try_from(self.bytes).unwrap_or(u64::MAX)
+        self.each.bytes
     }
 
     /// What was read so far.
@@ -178,7 +180,8 @@ impl Rings {
         if self.rings.iter().any(|ring| ring.cpu == cpu) {
             return Ok(());
         }
-        self.add(cpu, buffers::sampler(cpu, self.bytes)?)
+        let (_, sampler) = self.each.fit(|bytes| buffers::sampler(cpu, bytes))?;
+        self.add(cpu, sampler)
     }
 
     fn add(&mut self, cpu: u32, sampler: Sampler) -> Result<()> {
@@ -256,7 +259,7 @@ impl Rings {
         for ring in &mut self.rings {
             let bytes = drain_ring(
                 ring,
-                self.bytes,
+                self.each.bytes,
                 &mut self.chunk,
                 &mut self.received,
                 &mut give,
@@ -314,7 +317,7 @@ impl Rings {
             let mut ring = self.rings.swap_remove(at);
             drain_ring(
                 &mut ring,
-                self.bytes,
+                self.each.bytes,
                 &mut self.chunk,
                 &mut self.received,
                 give,
@@ -348,7 +351,7 @@ fn holds_something(buffer: &mut AsyncFd<Sampler>) -> bool {
 /// Reads what a ring holds, at most as much as it can hold; how many bytes that was.
 fn drain_ring(
     ring: &mut Ring,
-    ring_bytes: usize,
+    ring_bytes: u64,
     chunk: &mut BytesMut,
     received: &mut Received,
     give: &mut impl FnMut(Bytes),
@@ -359,7 +362,7 @@ fn drain_ring(
         let Some(entry) = sampler.next_record() else {
             break;
         };
-        bytes += HEADER_BYTES + entry.len();
+        bytes += (HEADER_BYTES + entry.len()) as u64;
         chunk.reserve(entry.len());
         for part in entry.data() {
             chunk.extend_from_slice(part);
@@ -392,7 +395,7 @@ fn drain_ring(
     if chunk.capacity() == 0 {
         *chunk = BytesMut::with_capacity(CHUNK_BYTES);
     }
-    bytes as u64
+    bytes
 }
 
 /// The fields of a record's header that number it.

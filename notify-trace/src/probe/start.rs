@@ -37,13 +37,10 @@ pub struct Started {
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: Option<u64>) -> Result<Started> {
     let load_for = |room| {
-        let (loading, buffers) = scope(|threads| {
-            let buffers = threads.spawn(|| Buffers::open(ring_bytes));
-            (load::load(load, rules, room), join(buffers))
-        });
-        let mut loading = loading?;
+        let mut loading = load::load(load, rules, room)?;
         let maps = loading.take_ring_maps()?;
-        let rings = buffers.and_then(|buffers| Rings::new(maps, buffers));
+        // Not before: maps and rings may share one limit of memory, and without maps there is nothing to trace.
+        let rings = Buffers::open(ring_bytes).and_then(|buffers| Rings::new(maps, buffers));
         anyhow::Ok((loading, rings.map_err(|error| refused(OPEN_RINGS, error))?))
     };
     let preemption = preemption(&Sources::of_host());
@@ -71,6 +68,8 @@ pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: Option<u64>) -
         }
     };
     let mut early = Vec::new();
+    // CPUs may have come up meanwhile, and the test may run on one.
+    rings.drain(|bytes| early.push(bytes));
     let findings = self_test::run(&mut attached, &mut rings, load, sender, |bytes| {
         early.push(bytes)
     })

@@ -22,7 +22,7 @@ use crate::{
         initramfs::Initramfs,
         kernel::Kernel,
         qemu::{self, Crash, End, Guest},
-        verdict::{Counts, is_in_trouble, tells_of_stall, verdict},
+        verdict::{Counts, is_in_trouble, tells_of_stall, trouble, verdict},
     },
 };
 
@@ -156,8 +156,11 @@ impl<'a> Try<'a> {
             let Some(why) = excuse(error, &text) else {
                 return result;
             };
-            eprintln!("── {}: {why}; once more", self.boot.name);
-            // What the last guest wrote must not pass for the next one's.
+            eprintln!("── {}: once more, for {why}", self.boot.name);
+            // What the last guest said is all that is known of it; what it wrote must not pass for the next one's.
+            let kept = self.log.with_extension("lost.log");
+            fs::rename(self.log, &kept)
+                .with_context(|| format!("could not write {}", kept.display()))?;
             empty_disk(self.boot.house, self.log)?;
         }
         self.once()
@@ -250,16 +253,18 @@ fn empty_disk(house: House, log: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Why a boot that failed says nothing of what is tested, if so: `text` is what its guest said. A test that
-/// failed before its emulator died did fail.
+/// failed, or a kernel that broke, before its emulator died did so.
 fn excuse(error: &anyhow::Error, text: &str) -> Option<String> {
     if died_before_init(text) {
         return Some("the kernel died or stalled before init ran".to_owned());
     }
     let has_failed = text.lines().any(|line| {
-        line.starts_with("init: failure") || line.starts_with("test ") && line.contains(" FAILED")
+        line.starts_with("init: failure")
+            || line.starts_with("test ") && line.contains(" FAILED")
+            || trouble(line).is_some()
     });
     let crash = error.downcast_ref::<Crash>()?;
-    (!has_failed).then(|| format!("the emulator itself died: {crash}\n"))
+    (!has_failed).then(|| format!("the emulator itself died: {crash}"))
 }
 
 /// Whether a guest's text shows trouble of the kernel, and nothing that a test or init said.
@@ -328,6 +333,7 @@ mod tests {
         assert!(excuse(&crash(), said).is_some_and(|why| why.contains("Assertion")));
         assert!(excuse(&crash(), &format!("{said}test b ... FAILED\n")).is_none());
         assert!(excuse(&crash(), &format!("{said}init: failure tests=2\n")).is_none());
+        assert!(excuse(&crash(), &format!("{said}[ 9.5] Oops: int3\n")).is_none());
         assert!(excuse(&anyhow!("not finished after 9 s"), said).is_none());
     }
 

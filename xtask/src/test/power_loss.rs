@@ -119,8 +119,8 @@ fn losses(guest: &Guest<'_>, text: &mut String) -> Result<String> {
     ))
 }
 
-/// One guest, tried again if its kernel broke before anything was recorded, or its emulator did: that happens
-/// now and then. What a lost guest recorded stays on the disk as one session more.
+/// One guest, tried again if its kernel or its emulator broke before it told of anything stored: that happens
+/// now and then.
 fn insist(guest: &Guest<'_>, text: &mut String, kill: Option<(u64, Duration)>) -> Result<Said> {
     for _ in 1..TRIES {
         let result = boot(guest, text, kill);
@@ -193,6 +193,8 @@ fn boot(guest: &Guest<'_>, text: &mut String, kill: Option<(u64, Duration)>) -> 
     }
     match end {
         _ if is_over => Ok(said),
+        // An emulator that dies is a loss of power like any other: what was told has to be there.
+        Err(error) if error.is::<Crash>() && said.stored.is_some() => Ok(said),
         Err(error) if error.is::<Crash>() => Err(error),
         end => bail!("the guest ended by itself: {end:?}"),
     }

@@ -14,8 +14,7 @@ pub(super) enum CpuEvent {
     Offline(u32),
 }
 
-/// A kernel uevent: `action@devpath`, then NUL-separated assignments
-/// (`lib/kobject_uevent.c`).
+/// A kernel uevent: `action@devpath`, then NUL-separated assignments.
 pub(super) fn parse(message: &[u8]) -> Option<CpuEvent> {
     let first = message.split(|byte| *byte == 0).next()?;
     let (action, path) = std::str::from_utf8(first).ok()?.split_once('@')?;
