@@ -37,7 +37,7 @@ use self::{
     peer::{Peer, Programs, Share},
     programs::Counting,
     rates::RATES,
-    running::Running,
+    running::{End, Running},
     workload::{FLOOD_MARK, Scene, Workload},
 };
 
@@ -269,13 +269,9 @@ fn tell_rates(
         running.sent_marked(rate.mark(), held.sent);
     }
     let end = running.stop()?;
-    for rate in RATES {
-        let of_it = end.not_shown_percent.iter();
-        for (_, percent) in of_it.filter(|(mark, _)| *mark == rate.mark()) {
-            tell(&rate.name(), "percent", *percent)?;
-        }
-    }
-    Ok(())
+    RATES
+        .into_iter()
+        .try_for_each(|rate| tell_not_shown(&end, &rate.mark(), &rate.name(), tell))
 }
 
 /// Starts the peer once more and raises storms, from small to large, each when the one before is worked off.
@@ -301,13 +297,24 @@ fn tell_storms(
     }
     let end = running.stop()?;
     fs::remove_dir_all(root.join("storms")).context("could not remove the storms")?;
-    for size in storm::SIZES {
-        let of_it = end.not_shown_percent.iter();
-        for (_, percent) in of_it.filter(|(mark, _)| *mark == size.mark()) {
-            tell(&format!("{}, not shown", size.name()), "percent", *percent)?;
-        }
+    storm::SIZES.into_iter().try_for_each(|size| {
+        let row = format!("{}, not shown", size.name());
+        tell_not_shown(&end, &size.mark(), &row, tell)
+    })
+}
+
+/// How many of the datagrams with this mark were not shown, if any were sent.
+fn tell_not_shown(
+    end: &End,
+    mark: &str,
+    row: &str,
+    tell: &impl Fn(&str, &str, f64) -> Result<()>,
+) -> Result<()> {
+    let mut of_it = end.not_shown_percent.iter();
+    match of_it.find(|(marked, _)| marked == mark) {
+        Some((_, percent)) => tell(row, "percent", *percent),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// How long after its send call has returned a datagram stands in the output, each sent alone.

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::workload::at_once;
 use crate::raw::process::monotonic_ns;
 
 /// So many datagrams of all senders together, as fast as they can.
@@ -59,29 +60,14 @@ impl Crowd {
         let payload = format!("STATUS={}", size.mark());
         let each = size.0 / SENDERS;
         let begin = Barrier::new(self.0.len());
-        let spans = std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .0
-                .iter()
-                .map(|(sender, path, receiver)| {
-                    let (payload, begin) = (payload.as_bytes(), &begin);
-                    scope.spawn(move || {
-                        begin.wait();
-                        let start_ns = monotonic_ns();
-                        for _ in 0..each {
-                            sender.send_to(payload, path)?;
-                            receiver.recv(&mut [0; 64])?;
-                        }
-                        io::Result::Ok((start_ns, monotonic_ns()))
-                    })
-                })
-                .collect();
-            let ended = threads.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| io::Error::other("a sender panicked"))?
-            });
-            ended.collect::<io::Result<Vec<_>>>()
+        let spans = at_once(self.0.iter(), |(sender, path, receiver)| {
+            begin.wait();
+            let start_ns = monotonic_ns();
+            for _ in 0..each {
+                sender.send_to(payload.as_bytes(), path)?;
+                receiver.recv(&mut [0; 64])?;
+            }
+            Ok((start_ns, monotonic_ns()))
         })?;
         let start_ns = spans.iter().map(|(start_ns, _)| *start_ns).min();
         let end_ns = spans.iter().map(|(_, end_ns)| *end_ns).max();

@@ -281,27 +281,15 @@ impl Scene {
     /// So many operations, shared by so many threads.
     fn crowd(&self, senders: usize, operations: u32) -> io::Result<()> {
         let each = operations / u32::try_from(senders).map_err(io::Error::other)?;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .crowd
-                .iter()
-                .take(senders)
-                .map(|(sender, (path, receiver))| {
-                    scope.spawn(move || {
-                        for _ in 0..each.max(1) {
-                            sender.send_to(UNRELATED, path)?;
-                            receiver.recv(&mut [0; 64])?;
-                        }
-                        io::Result::Ok(())
-                    })
-                })
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| io::Error::other("a sender panicked"))?
-            })
+        let crowd = self.crowd.iter().take(senders);
+        at_once(crowd, |(sender, (path, receiver))| {
+            for _ in 0..each.max(1) {
+                sender.send_to(UNRELATED, path)?;
+                receiver.recv(&mut [0; 64])?;
+            }
+            Ok(())
         })
+        .map(drop)
     }
 
     fn once(&self, workload: Workload) -> io::Result<()> {
@@ -339,6 +327,23 @@ impl Scene {
         receiver.recv(&mut [0; 64])?;
         Ok(())
     }
+}
+
+/// Does the same with each of them at once, in a thread of its own.
+pub fn at_once<T: Send, R: Send>(
+    them: impl Iterator<Item = T>,
+    work: impl Fn(T) -> io::Result<R> + Sync,
+) -> io::Result<Vec<R>> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = them.map(|it| scope.spawn(move || work(it))).collect();
+        let ended = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .map_err(|_| io::Error::other("a sender panicked"))?
+        });
+        ended.collect()
+    })
 }
 
 /// What could be made.
