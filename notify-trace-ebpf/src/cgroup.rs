@@ -87,8 +87,12 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     id
 }
 
+/// Longest path that is written, with the NULs of its names.
+const PATH_MAX: u64 = CGROUP_PATH_MAX as u64 - 3;
+
 /// Builds the record in the room; answers its size, 0 if the cgroup can't be read. What it knows so far it keeps
-/// in the record: in registers, each end of the loop would be a way of its own for the verifier.
+/// in memory: in registers, each end of the loop would be a way of its own for the verifier, and so is each
+/// branch of it, of which there is but one for that.
 #[inline(never)]
 fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     const { assert!(CGROUP_PATH_MAX.is_power_of_two()) };
@@ -97,22 +101,19 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     };
     let room_of_record = scratch.record.as_mut_ptr();
     let record: *mut Cgroup = room_of_record.cast();
+    let rest = &raw mut scratch.word;
     // SAFETY: the record lies at the beginning of the room, which is 8-byte aligned and large enough, and is made of
     // integers (`emit::record`).
-    let (len, depth, flags) = unsafe {
+    let (len, depth) = unsafe {
         (*record).cgroup_id = id;
         (*record).reserved = 0;
-        (
-            &raw mut (*record).len,
-            &raw mut (*record).depth,
-            &raw mut (*record).flags,
-        )
+        (&raw mut (*record).len, &raw mut (*record).depth)
     };
-    // SAFETY: fields of the record, aligned; volatile, so that they stay in memory.
+    // SAFETY: fields of the record and of the room, aligned; volatile, so that they stay in memory.
     unsafe {
         len.write_volatile(0);
         depth.write_volatile(0);
-        flags.write_volatile(CGROUP_TRUNCATED);
+        rest.write_volatile(1);
     }
     // Looked up once, for each level is verified anew.
     let (parent_at, name_at) = (KERNFS_PARENT.load(), KERNFS_NAME.load());
@@ -128,16 +129,6 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
                 load_or_0::<u64>(node + u64::from(name_at)),
             )
         };
-        if name == 0 {
-            // It can't be read.
-            break;
-        }
-        if parent == 0 {
-            // The root, whose name is empty.
-            // SAFETY: as above.
-            unsafe { flags.write_volatile(0) };
-            break;
-        }
         // SAFETY: as above.
         let room = unsafe { len.read_volatile() } & (CGROUP_PATH_MAX as u32 - 1);
         // SAFETY: `room` is below CGROUP_PATH_MAX by the mask, so the longest name ends well
@@ -150,18 +141,28 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
                 CGROUP_NAME_MAX as u32,
                 name as *const _,
             )
-        };
-        let after = u64::from(room).wrapping_add(read as u64);
-        if read <= 1 || after > CGROUP_PATH_MAX as u64 - 1 {
+        } as u64;
+        // 0 at the root, which has no parent, and a name of nothing but its NUL.
+        // SAFETY: as above.
+        unsafe { rest.write_volatile(parent | (read ^ 1)) };
+        // Such a name, one that can't be read (below 0) and one that is too much, all at once.
+        if read.wrapping_sub(2) > (PATH_MAX - 2).wrapping_sub(u64::from(room)) {
             break;
         }
         // SAFETY: as above.
         unsafe {
-            len.write_volatile(after as u32);
+            len.write_volatile(room.wrapping_add(read as u32));
             depth.write_volatile(depth.read_volatile() + 1);
         }
         node = parent;
     }
     // SAFETY: as above.
-    size_of::<Cgroup>() as u32 + unsafe { len.read_volatile() }
+    unsafe {
+        (*record).flags = if rest.read_volatile() == 0 {
+            0
+        } else {
+            CGROUP_TRUNCATED
+        };
+        size_of::<Cgroup>() as u32 + len.read_volatile()
+    }
 }

@@ -19,13 +19,11 @@ mod tests;
 mod types;
 
 pub use error::BtfError;
+use types::{HEAD, Head, index, u32_at};
 pub use types::{Kind, Member, Type};
-use types::{index, u32_at};
 
 /// Length of the header's fixed part. Newer kernels may append fields; `hdr_len` says so.
 const HEADER: usize = 24;
-/// Length of what all types begin with: name, info, size or type.
-const TYPE: usize = 12;
 /// How deep typedefs and anonymous members may nest; the kernel's own limit is 32.
 const DEPTH_MAX: u32 = 32;
 /// Members that one look-up may visit; `task_struct` has about 300.
@@ -89,14 +87,16 @@ impl<'a> Btf<'a> {
         let mut at = 0;
         let mut id = 1;
         while at < types.len() {
-            let found = btf.read(at, id)?;
+            let Some(found) = btf.look(at, id) else {
+                return Err(btf.why_not(at, id));
+            };
             // The section's length came from a `u32`, and so did its number of types.
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             // One without members, like a forward declaration, says nothing.
             if found.kind.has_members() && !found.tail.is_empty() && found.name_off != 0 {
                 btf.definitions.push((id, found.name_off));
             }
-            at += TYPE + found.tail.len();
+            at += HEAD + found.tail.len();
             id += 1;
         }
         Ok(btf)
@@ -106,7 +106,7 @@ impl<'a> Btf<'a> {
     pub fn types(&self) -> impl Iterator<Item = Type<'a>> {
         (1..)
             .zip(&self.starts)
-            .filter_map(|(id, start)| self.read(index(*start), id).ok())
+            .filter_map(|(id, start)| self.look(index(*start), id))
     }
 
     /// The type with this id, which must not be 0 (`void`).
@@ -115,7 +115,8 @@ impl<'a> Btf<'a> {
     /// [`BtfError::BadType`] when there is none.
     pub fn get(&self, id: u32) -> Result<Type<'a>, BtfError> {
         let start = id.checked_sub(1).and_then(|n| self.starts.get(index(n)));
-        self.read(index(*start.ok_or(BtfError::BadType { id })?), id)
+        let at = index(*start.ok_or(BtfError::BadType { id })?);
+        self.look(at, id).ok_or_else(|| self.why_not(at, id))
     }
 
     /// The string at an offset, without its NUL.
@@ -175,20 +176,21 @@ impl<'a> Btf<'a> {
     /// ones, and a kprobe needs no description.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
+        let name = Sought::new(name);
         self.types()
-            .any(|found| found.kind == Kind::Func && self.is_named(found.name_off, name))
+            .any(|found| found.kind == Kind::Func && name.stands_at(self.strings, found.name_off))
     }
 
     /// The ids of the functions with these names, in their order; of several with one name, the first.
     #[must_use]
     pub fn functions<'n>(&self, names: &[&'n str]) -> Vec<(u32, &'n str)> {
         let mut found = Vec::new();
-        let mut wanted = names.to_vec();
+        let mut wanted: Vec<_> = names.iter().map(|name| Sought::new(name)).collect();
         for function in self.types().filter(|it| it.kind == Kind::Func) {
-            let name_off = function.name_off;
-            if let Some(at) = wanted.iter().position(|name| self.is_named(name_off, name)) {
+            let is_this = |name: &Sought<'_>| name.stands_at(self.strings, function.name_off);
+            if let Some(at) = wanted.iter().position(is_this) {
                 // The first one counts, as for those who look names up.
-                found.push((function.id, wanted.swap_remove(at)));
+                found.push((function.id, wanted.swap_remove(at).name));
             }
         }
         found
@@ -204,10 +206,11 @@ impl<'a> Btf<'a> {
     ) -> Result<u32, BtfError> {
         let mut defined = false;
         let mut answer = None;
+        let name = Sought::new(structure);
         let definitions = self
             .definitions
             .iter()
-            .filter(|(_, name_off)| self.is_named(*name_off, structure))
+            .filter(|(_, name_off)| name.stands_at(self.strings, *name_off))
             .filter_map(|(id, _)| self.get(*id).ok());
         for definition in definitions {
             defined = true;
@@ -342,34 +345,82 @@ impl<'a> Btf<'a> {
     }
 
     fn is_named(&self, name_off: u32, name: &str) -> bool {
-        let bytes = self.strings.get(index(name_off)..).unwrap_or_default();
-        // The end first: it tells most names apart, and costs no more than a look.
-        bytes.get(name.len()) == Some(&0) && bytes.starts_with(name.as_bytes())
+        is_string_at(self.strings, name_off, name)
     }
 
-    fn read(&self, at: usize, id: u32) -> Result<Type<'a>, BtfError> {
-        let truncated = || BtfError::Truncated { id };
-        let bytes = self.types.get(at..).ok_or_else(truncated)?;
-        let word = |at| u32_at(bytes, at).ok_or_else(truncated);
-        let (name_off, info, size_or_type) = (word(0)?, word(4)?, word(8)?);
-        // Up to Linux 7 there are 5 bits of kind and 16 of count, and the others are zero.
-        let number = info >> 24 & 0x7f;
-        let count = index(info & 0xff_ffff);
-        let kind = Kind::from_number(number).ok_or(BtfError::UnknownKind { number, id })?;
-        if index(name_off) >= self.strings.len() {
-            return Err(BtfError::BadName { offset: name_off });
+    /// The type that begins there, if it makes sense.
+    #[inline]
+    fn look(&self, at: usize, id: u32) -> Option<Type<'a>> {
+        let head = Head::at(self.types, at)?;
+        let kind = Kind::from_number(head.kind_number())?;
+        if index(head.name_off) >= self.strings.len() {
+            return None;
         }
         let (fixed, each) = kind.tail();
-        Ok(Type {
+        // At most 12 times 2^24: no overflow, even in 32 bits.
+        let length = fixed + each * head.count();
+        Some(Type {
             id,
             kind,
-            kind_flag: info >> 31 != 0,
-            name_off,
-            size_or_type,
-            // At most 12 times 2^24: no overflow, even in 32 bits.
-            tail: bytes
-                .get(TYPE..TYPE + fixed + each * count)
-                .ok_or_else(truncated)?,
+            kind_flag: head.info >> 31 != 0,
+            name_off: head.name_off,
+            size_or_type: head.size_or_type,
+            tail: self.types.get(at + HEAD..)?.get(..length)?,
         })
+    }
+
+    /// Why no type begins there.
+    #[cold]
+    fn why_not(&self, at: usize, id: u32) -> BtfError {
+        let Some(head) = Head::at(self.types, at) else {
+            return BtfError::Truncated { id };
+        };
+        let number = head.kind_number();
+        if Kind::from_number(number).is_none() {
+            BtfError::UnknownKind { number, id }
+        } else if index(head.name_off) >= self.strings.len() {
+            BtfError::BadName {
+                offset: head.name_off,
+            }
+        } else {
+            BtfError::Truncated { id }
+        }
+    }
+}
+
+/// Whether a string of the section begins there, and is that one.
+fn is_string_at(strings: &[u8], at: u32, text: &str) -> bool {
+    let bytes = strings.get(index(at)..).unwrap_or_default();
+    // The end first: it tells most names apart, and costs no more than a look.
+    bytes.get(text.len()) == Some(&0) && bytes.starts_with(text.as_bytes())
+}
+
+/// A name that is looked for among many: its first eight bytes, its NUL included, tell it from nearly all.
+struct Sought<'n> {
+    name: &'n str,
+    first: u64,
+    mask: u64,
+}
+
+impl<'n> Sought<'n> {
+    fn new(name: &'n str) -> Self {
+        let mut first = [0; 8];
+        let mut mask = [0; 8];
+        for (at, byte) in name.bytes().chain([0]).take(8).enumerate() {
+            (first[at], mask[at]) = (byte, 0xff);
+        }
+        Self {
+            name,
+            first: u64::from_le_bytes(first),
+            mask: u64::from_le_bytes(mask),
+        }
+    }
+
+    #[inline]
+    fn stands_at(&self, strings: &[u8], at: u32) -> bool {
+        let first = strings.get(index(at)..).and_then(<[u8]>::first_chunk);
+        // The last ones are shorter.
+        first.is_none_or(|first| u64::from_le_bytes(*first) & self.mask == self.first)
+            && is_string_at(strings, at, self.name)
     }
 }

@@ -86,6 +86,42 @@ impl Kind {
     }
 }
 
+/// Length of a [`Head`].
+pub(super) const HEAD: usize = 12;
+
+/// What all types begin with.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) name_off: u32,
+    /// Kind, number of what follows, and a flag.
+    pub(super) info: u32,
+    pub(super) size_or_type: u32,
+}
+
+impl Head {
+    /// The one that begins there, if there are as many bytes.
+    #[inline]
+    pub(super) fn at(types: &[u8], at: usize) -> Option<Self> {
+        let words = types.get(at..)?.first_chunk::<HEAD>()?.as_chunks::<4>().0;
+        let [name_off, info, size_or_type] = *words.first_chunk()?;
+        Some(Self {
+            name_off: u32::from_le_bytes(name_off),
+            info: u32::from_le_bytes(info),
+            size_or_type: u32::from_le_bytes(size_or_type),
+        })
+    }
+
+    /// Up to Linux 7 there are 5 bits of kind and 16 of count, and the others are zero.
+    pub(super) const fn kind_number(self) -> u32 {
+        self.info >> 24 & 0x7f
+    }
+
+    /// How many members, parameters or the like follow.
+    pub(super) fn count(self) -> usize {
+        index(self.info & 0xff_ffff)
+    }
+}
+
 /// One type of the type section.
 #[derive(Clone, Copy, Debug)]
 pub struct Type<'a> {
