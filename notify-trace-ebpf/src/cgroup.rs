@@ -11,7 +11,7 @@ use crate::emit;
 use crate::maps::{ANNOUNCED, CGROUPS_SEEN, Scratch};
 use crate::read::{
     CGROUP_KN, CSS_SET_DFL_CGRP, KERNFS_ID, KERNFS_NAME, KERNFS_PARENT, Pair, TASK_CGROUPS,
-    load_or_0, pointer, read,
+    load_pair, pointer, read, read_or_0,
 };
 use crate::task;
 
@@ -22,11 +22,14 @@ pub const SEEN_CHECKED: u32 = 2;
 /// `CGROUPS_SEEN`: it lies in a subtree of `CGROUPS`.
 pub const SEEN_WANTED: u32 = 4;
 
-/// The current task's `struct kernfs_node` in the v2 hierarchy.
+/// The current task's `struct kernfs_node` in the v2 hierarchy. From a place that can't be read on, nothing can.
 #[inline(always)]
 fn current_node() -> Option<u64> {
-    let set = pointer(task::current(), &TASK_CGROUPS)?;
-    pointer(pointer(set, &CSS_SET_DFL_CGRP)?, &CGROUP_KN)
+    let set = read_or_0(task::current(), &TASK_CGROUPS);
+    match read_or_0(read_or_0(set, &CSS_SET_DFL_CGRP), &CGROUP_KN) {
+        0 => None,
+        node => Some(node),
+    }
 }
 
 #[inline(always)]
@@ -118,17 +121,11 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
     // Looked up once, for each level is verified anew.
     let (parent_at, name_at) = (KERNFS_PARENT.load(), KERNFS_NAME.load());
     let is_known = parent_at != ABSENT && name_at != ABSENT;
-    let are_neighbours = name_at == parent_at.wrapping_add(8);
     for _ in 0..if is_known { CGROUP_DEPTH_MAX } else { 0 } {
-        let (parent, name) = if are_neighbours {
-            let both = load_or_0::<Pair<u64, u64>>(node + u64::from(parent_at));
-            (both.first, both.second)
-        } else {
-            (
-                load_or_0::<u64>(node + u64::from(parent_at)),
-                load_or_0::<u64>(node + u64::from(name_at)),
-            )
-        };
+        let Pair::<u64, u64> {
+            first: parent,
+            second: name,
+        } = load_pair(node, parent_at, name_at);
         // SAFETY: as above.
         let room = unsafe { len.read_volatile() } & (CGROUP_PATH_MAX as u32 - 1);
         // SAFETY: `room` is below CGROUP_PATH_MAX by the mask, so the longest name ends well

@@ -163,7 +163,7 @@ pub struct Pair<A, B> {
     pub second: B,
 }
 
-/// Reads two fields, by one look where they are neighbours.
+/// Reads two fields, by one look where they are neighbours; 0 where they can't be read.
 #[inline(always)]
 pub fn read_pair<A: Copy + Default, B: Copy + Default>(
     base: u64,
@@ -176,6 +176,22 @@ pub fn read_pair<A: Copy + Default, B: Copy + Default>(
     Pair {
         first: read_or_0(base, first),
         second: read_or_0(base, second),
+    }
+}
+
+/// The same by their offsets, both of which are known.
+#[inline(always)]
+pub fn load_pair<A: Copy + Default, B: Copy + Default>(
+    base: u64,
+    first: u32,
+    second: u32,
+) -> Pair<A, B> {
+    if second == first.wrapping_add(8) {
+        return load_or_0(base.wrapping_add(u64::from(first)));
+    }
+    Pair {
+        first: load_or_0(base.wrapping_add(u64::from(first))),
+        second: load_or_0(base.wrapping_add(u64::from(second))),
     }
 }
 

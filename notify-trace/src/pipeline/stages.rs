@@ -162,18 +162,16 @@ impl<'a> Stages<'a> {
         }
         let mut has_more = false;
         let mut released_bytes = 0;
-        let mut undecodable = 0;
         self.feed(managers, |order, join, context, out| {
             has_more = order.release(before_ns, RELEASED_AT_ONCE, |bytes| {
                 released_bytes += bytes.len() as u64;
-                undecodable += u64::from(!is_passed_on(bytes, join, context, out));
+                pass_on(bytes, join, context, out);
             });
             // What a record would tell that still waits is not missing yet.
             let before_ns = order.oldest_ns().map_or(before_ns, |ns| ns.min(before_ns));
             join.expire(before_ns, context, out);
         });
         self.waiting_bytes -= released_bytes;
-        self.undecodable += undecodable;
         if !has_more {
             // Something may be concluded from silence.
             self.show(|explain, out| explain.advance(before_ns, out));
@@ -184,14 +182,10 @@ impl<'a> Stages<'a> {
     /// Passes on everything: no record will come any more.
     pub(super) fn finish(&mut self) {
         self.clock = WallClock::now();
-        let mut undecodable = 0;
         self.feed(None, |order, join, context, out| {
-            order.flush(|bytes| {
-                undecodable += u64::from(!is_passed_on(bytes, join, context, out));
-            });
+            order.flush(|bytes| pass_on(bytes, join, context, out));
             join.finish(context, out);
         });
-        self.undecodable += undecodable;
     }
 
     /// Lets `step` move records from the order to the join, and events from there to the sink.
@@ -415,18 +409,16 @@ impl<'a> Stages<'a> {
     }
 }
 
-/// Gives a record to the join, decoded; whether it is one. (It was when it came.)
-fn is_passed_on(
+/// Gives a record to the join, decoded. That it can be was seen, and what can't was counted, when it came.
+fn pass_on(
     bytes: &Bytes,
     join: &mut Join,
     context: &JoinContext<'_>,
     out: &mut &mut dyn FnMut(Event),
-) -> bool {
-    let record = decode(bytes);
-    if let Ok(record) = &record {
-        join.push(record, context, out);
+) {
+    if let Ok(record) = decode(bytes) {
+        join.push(&record, context, out);
     }
-    record.is_ok()
 }
 
 /// Whether a record is a straggler of the self-test.

@@ -111,7 +111,8 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Has programs write to these buffers.
+    /// Has programs write to these buffers. CPUs that came or went since they were opened are followed when they
+    /// are first read.
     ///
     /// # Errors
     /// If one can't be used.
@@ -134,8 +135,6 @@ impl Rings {
         for (cpu, sampler) in buffers.samplers {
             rings.add(cpu, sampler)?;
         }
-        // No program has written anything so far.
-        rings.follow_hotplug(&mut |_| {});
         Ok(rings)
     }
 
