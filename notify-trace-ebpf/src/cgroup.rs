@@ -90,9 +90,6 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     id
 }
 
-/// Longest path that is written, with the NULs of its names.
-const PATH_MAX: u64 = CGROUP_PATH_MAX as u64 - 3;
-
 /// Builds the record in the room; answers its size, 0 if the cgroup can't be read. What it knows so far it keeps
 /// in memory: in registers, each end of the loop would be a way of its own for the verifier, and so is each
 /// branch of it, of which there is but one for that.
@@ -138,17 +135,18 @@ fn describe(scratch: &mut Scratch, id: u64) -> u32 {
                 CGROUP_NAME_MAX as u32,
                 name as *const _,
             )
-        } as u64;
+        };
         // 0 at the root, which has no parent, and a name of nothing but its NUL.
         // SAFETY: as above.
-        unsafe { rest.write_volatile(parent | (read ^ 1)) };
-        // Such a name, one that can't be read (below 0) and one that is too much, all at once.
-        if read.wrapping_sub(2) > (PATH_MAX - 2).wrapping_sub(u64::from(room)) {
+        unsafe { rest.write_volatile(parent | (read as u64 ^ 1)) };
+        let after = i64::from(room).wrapping_add(read);
+        // Such a name, one that can't be read, or one that is too much: either difference is below 0.
+        if read.wrapping_sub(2) | (CGROUP_PATH_MAX as i64 - 1).wrapping_sub(after) < 0 {
             break;
         }
         // SAFETY: as above.
         unsafe {
-            len.write_volatile(room.wrapping_add(read as u32));
+            len.write_volatile(after as u32);
             depth.write_volatile(depth.read_volatile() + 1);
         }
         node = parent;

@@ -1,7 +1,7 @@
 //! What `/proc` and the cgroup hierarchy say of processes: the witness for who sent.
 
 use std::{
-    fs, io,
+    env, fs, io,
     os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -139,6 +139,40 @@ pub fn enter_cgroup(path: &str) -> Result<()> {
     let folder = root.join(path);
     fs::write(folder.join("cgroup.procs"), "0")
         .with_context(|| format!("could not enter the cgroup {}", folder.display()))
+}
+
+/// Makes cgroups one below the other and moves the calling process to the lowest, from one to the next: no system
+/// call takes a path that is as long as such a tree may be deep. That one, if a v2 hierarchy is mounted.
+pub fn enter_cgroup_below(top: &str, names: &[String]) -> Result<Option<Cgroup>> {
+    make_cgroup(top)?;
+    let Some(root) = cgroup_root() else {
+        return Ok(None);
+    };
+    env::set_current_dir(root.join(top)).with_context(|| format!("no cgroup {top}"))?;
+    for name in names {
+        fs::create_dir(name)
+            .and_then(|()| env::set_current_dir(name))
+            .with_context(|| format!("could not make the cgroup {name}"))?;
+    }
+    fs::write("cgroup.procs", "0").context("could not enter a cgroup")?;
+    Ok(Some(Cgroup {
+        id: fs::metadata(".").context("no cgroup")?.ino(),
+        path: format!("/{top}/{}", names.join("/")),
+    }))
+}
+
+/// Moves the calling process back to the top, and removes the others.
+pub fn leave_cgroup_below(top: &str, names: &[String]) -> Result<()> {
+    let Some(root) = cgroup_root() else {
+        return Ok(());
+    };
+    fs::write(root.join(top).join("cgroup.procs"), "0").context("could not leave a cgroup")?;
+    for name in names.iter().rev() {
+        env::set_current_dir("..")
+            .and_then(|()| fs::remove_dir(name))
+            .with_context(|| format!("could not remove the cgroup {name}"))?;
+    }
+    Ok(())
 }
 
 /// Makes a cgroup, and those above it, where there is a v2 hierarchy.

@@ -20,7 +20,7 @@ use crate::{
     procfs,
     raw::{self, socket::Kind},
     receiver::{Behaviour, Receiver},
-    truth::{self, Bytes, Connect, Credentials, Destination, Fate, Send, Truth},
+    truth::{self, Bytes, Cgroup, Connect, Credentials, Destination, Fate, Send, Truth},
 };
 
 /// What a case works with.
@@ -192,6 +192,13 @@ impl Stage {
         self.truth.pids.push(process.pid);
         self.truth.processes.push(process);
         Ok(())
+    }
+
+    /// The cgroup that this process has moved to, whose path is too long for `/proc` to say.
+    pub fn is_in(&mut self, cgroup: Option<Cgroup>) {
+        if let Some(process) = self.truth.processes.last_mut() {
+            process.cgroup = cgroup;
+        }
     }
 
     /// What is to be said of where this process belongs from now on.

@@ -162,6 +162,10 @@ static CASES: &[Case] = &[
         needs[Cgroups]
     ),
     together!(
+        places::a_path_that_is_too_long_is_shown_without_its_upper_end,
+        needs[Cgroups]
+    ),
+    together!(
         places::cgroups_of_every_kind_say_who_lives_there,
         needs[Cgroups]
     ),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     play::SLICE,
-    procfs::enter_cgroup,
+    procfs::{enter_cgroup, enter_cgroup_below, leave_cgroup_below},
     raw::{self, process::Namespace},
     stage::{Stage, datagram_socket},
 };
@@ -40,6 +40,30 @@ pub fn a_sender_deep_in_the_cgroup_tree_is_shown_with_its_path(stage: &mut Stage
     })?;
     receiver.wait(1)?;
     stage.join(child)?;
+    stage.stop(receiver)
+}
+
+/// More levels than are walked, and names of more bytes than a record takes: what is shown is the lower end, and
+/// nothing is concluded from it. From one cgroup to the next, because no system call takes a path as long.
+pub fn a_path_that_is_too_long_is_shown_without_its_upper_end(stage: &mut Stage) -> Result<()> {
+    let mut receiver = stage.receiver()?;
+    let paths = [
+        (vec!["level".to_owned(); 30], 30),
+        (vec!["y".repeat(251); 17], 17),
+    ];
+    for (index, (names, levels)) in paths.into_iter().enumerate() {
+        let top = format!("{}/{levels}", stage.cgroup);
+        let child = stage.child(|stage| {
+            let cgroup = enter_cgroup_below(&top, &names)?;
+            stage.is_in(cgroup);
+            let socket = datagram_socket()?;
+            let payload = stage.payload(48);
+            stage.send_to(&receiver, &socket, &payload)?;
+            leave_cgroup_below(&top, &names)
+        })?;
+        receiver.wait(index + 1)?;
+        stage.join(child)?;
+    }
     stage.stop(receiver)
 }
 
