@@ -218,7 +218,7 @@ pub struct Scratch {
     /// `SEND_*` bits of the datagram that is going to be written.
     pub flags: u32,
     pub pad: u32,
-    /// For `emit::number`.
+    /// A value that the verifier is to know nothing of.
     pub word: u64,
 }
 

@@ -150,9 +150,12 @@ pub fn enter_cgroup_below(top: &str, names: &[String]) -> Result<Option<Cgroup>>
     };
     env::set_current_dir(root.join(top)).with_context(|| format!("no cgroup {top}"))?;
     for name in names {
-        fs::create_dir(name)
-            .and_then(|()| env::set_current_dir(name))
-            .with_context(|| format!("could not make the cgroup {name}"))?;
+        // One that is left of a run before is as good.
+        match fs::create_dir(name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => env::set_current_dir(name),
+        }
+        .with_context(|| format!("could not make the cgroup {name}"))?;
     }
     fs::write("cgroup.procs", "0").context("could not enter a cgroup")?;
     Ok(Some(Cgroup {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Pair, Problems, is_between};
 use crate::{
+    cases::places::shown_path,
     plan::Plan,
     play::SLICE,
     shown::{self, Datagram, Outcome},
@@ -117,31 +118,11 @@ pub fn check_process(
         let path = cgroup
             .and_then(|cgroup| cgroup.path.as_ref())
             .map(shown::Text::bytes);
-        let whole = was.path.as_bytes();
-        let expected = path
-            .as_deref()
-            .filter(|path| is_lower_end(path, whole))
-            .unwrap_or(whole)
-            .to_vec();
         let shown = (cgroup.map(|cgroup| cgroup.id), path);
-        let was = (Some(was.id), Some(expected));
+        let was = (Some(was.id), Some(shown_path(&was.path).into_bytes()));
         problems.unless_equal(&format!("{who}'s cgroup"), shown, was);
     }
     check_attribution(who, process, shown, problems);
-}
-
-/// Whether that is the lower end of a cgroup's path, and as much of it as a record takes: 24 levels, or so many that
-/// one more name, with what ends it, is too much for 4095 bytes.
-fn is_lower_end(shown: &[u8], path: &[u8]) -> bool {
-    let end = shown
-        .strip_prefix("…".as_bytes())
-        .filter(|end| end.starts_with(b"/"));
-    let Some((end, above)) = end.and_then(|end| Some((end, path.strip_suffix(end)?))) else {
-        return false;
-    };
-    let next = above.rsplit(|byte| *byte == b'/').next();
-    let levels = end.iter().filter(|byte| **byte == b'/').count();
-    levels == 24 || next.is_some_and(|next| end.len() + next.len() + 1 > 4095)
 }
 
 /// Where the process belongs, and what `/proc` said of it.
@@ -151,14 +132,12 @@ fn check_attribution(
     shown: &shown::Process,
     problems: &mut Problems,
 ) {
-    let shown_path = shown.cgroup.as_ref().and_then(|it| it.path.as_ref());
-    let lacks_upper_end = shown_path.is_some_and(|path| path.bytes().starts_with("…".as_bytes()));
     let expected = process.attribution.clone().or_else(|| {
-        if lacks_upper_end {
-            // Whose it is would stand there.
+        let path = &process.cgroup.as_ref()?.path;
+        if shown_path(path) != *path {
+            // Whose it is stands at the upper end.
             return Some(Value::Null);
         }
-        let path = &process.cgroup.as_ref()?.path;
         let mut parts = path.strip_prefix('/')?.split('/');
         let (slice, unit) = (parts.next()?, parts.next()?);
         (slice == SLICE).then(|| json!({"unit": {"name": unit}, "slice": slice}))
