@@ -12,7 +12,7 @@ mod errors;
 mod fates;
 mod hotplug;
 mod life;
-pub mod places;
+mod places;
 mod races;
 mod selection;
 mod sockets;

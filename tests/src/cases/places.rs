@@ -43,27 +43,6 @@ pub fn a_sender_deep_in_the_cgroup_tree_is_shown_with_its_path(stage: &mut Stage
     stage.stop(receiver)
 }
 
-/// Levels that are walked of a cgroup's path, and bytes of its names that a record takes, each with its NUL.
-const WALKED: usize = 24;
-const TAKEN_BYTES: usize = 4095;
-
-/// What is shown of a cgroup's path: all of it, or its lower end if it is too deep or too long.
-pub fn shown_path(path: &str) -> String {
-    let names = path.rsplit('/').take_while(|name| !name.is_empty());
-    let mut bytes = 0;
-    let fitting = names.clone().take(WALKED).take_while(|name| {
-        bytes += name.len() + 1;
-        bytes <= TAKEN_BYTES
-    });
-    let levels = fitting.count();
-    // That nothing is above is seen one level further.
-    if levels == names.count() && levels < WALKED {
-        return path.to_owned();
-    }
-    let start = path.rmatch_indices('/').nth(levels.saturating_sub(1));
-    format!("…{}", &path[start.map_or(path.len(), |(at, _)| at)..])
-}
-
 /// More levels than are walked, and names of as many bytes as a record takes, or a few less or more: what is shown is
 /// the lower end, and nothing is concluded from it.
 pub fn a_path_that_is_too_long_is_shown_without_its_upper_end(stage: &mut Stage) -> Result<()> {
@@ -212,30 +191,4 @@ pub fn a_sender_that_is_moved_is_shown_where_it_was_at_each_send(stage: &mut Sta
         }
     }
     stage.stop(receiver)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_shown_as_far_as_it_fits() {
-        let deep = |levels: usize| "/x".repeat(levels);
-        assert_eq!(shown_path("/"), "/");
-        assert_eq!(shown_path(&deep(23)), deep(23));
-        assert_eq!(shown_path(&deep(24)), format!("…{}", deep(24)));
-        assert_eq!(shown_path(&deep(30)), format!("…{}", deep(24)));
-        let long = |longest: usize| {
-            format!(
-                "/{}{}",
-                "x".repeat(longest),
-                format!("/{}", "y".repeat(255)).repeat(15)
-            )
-        };
-        assert_eq!(shown_path(&long(254)), long(254));
-        assert_eq!(shown_path(&long(255)), format!("…{}", &long(255)[256..]));
-        let below = |longest| format!("/a{}", long(longest));
-        assert_eq!(shown_path(&below(252)), below(252));
-        assert_eq!(shown_path(&below(253)), format!("…{}", long(253)));
-    }
 }

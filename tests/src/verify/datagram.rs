@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{Pair, Problems, is_between};
 use crate::{
-    cases::places::shown_path,
     plan::Plan,
     play::SLICE,
     shown::{self, Datagram, Outcome},
@@ -123,6 +122,29 @@ pub fn check_process(
         problems.unless_equal(&format!("{who}'s cgroup"), shown, was);
     }
     check_attribution(who, process, shown, problems);
+}
+
+/// Levels that are walked of a cgroup's path, and bytes of its names that a record takes, each with its NUL.
+const WALKED: usize = 24;
+const TAKEN_BYTES: usize = 4095;
+
+/// What is shown of a cgroup's path: all of it, or its lower end if it is too deep or too long.
+pub(super) fn shown_path(path: &str) -> String {
+    let mut start = path.len();
+    let mut levels = 0;
+    // Each name stands behind a slash, and has a NUL in the record.
+    for (at, _) in path.rmatch_indices('/') {
+        if levels == WALKED || path.len() - at > TAKEN_BYTES {
+            break;
+        }
+        (start, levels) = (at, levels + 1);
+    }
+    // That nothing is above is seen one level further.
+    if start == 0 && levels < WALKED {
+        path.to_owned()
+    } else {
+        format!("…{}", &path[start..])
+    }
 }
 
 /// Where the process belongs, and what `/proc` said of it.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::datagram::shown_path;
 use super::*;
 use crate::truth::{
     Bytes, Cgroup, Connect, Credentials, Destination, Fate, Process, Receipt, Receiver, Send,
@@ -369,4 +370,25 @@ fn a_format_that_breaks_its_promise_is_found() {
     for lines in [no_session, summary_first, unknown_type, unheard] {
         assert_eq!(problems_of(&lines, Plan::Full).len(), 1);
     }
+}
+
+#[test]
+fn a_path_is_shown_as_far_as_it_fits() {
+    let deep = |levels: usize| "/x".repeat(levels);
+    assert_eq!(shown_path("/"), "/");
+    assert_eq!(shown_path(&deep(23)), deep(23));
+    assert_eq!(shown_path(&deep(24)), format!("…{}", deep(24)));
+    assert_eq!(shown_path(&deep(30)), format!("…{}", deep(24)));
+    let long = |longest: usize| {
+        format!(
+            "/{}{}",
+            "x".repeat(longest),
+            format!("/{}", "y".repeat(255)).repeat(15)
+        )
+    };
+    assert_eq!(shown_path(&long(254)), long(254));
+    assert_eq!(shown_path(&long(255)), format!("…{}", &long(255)[256..]));
+    let below = |longest| format!("/a{}", long(longest));
+    assert_eq!(shown_path(&below(252)), below(252));
+    assert_eq!(shown_path(&below(253)), format!("…{}", long(253)));
 }
