@@ -8,7 +8,7 @@ use notify_trace_common::record::{ConnectFailed, Kind};
 
 use crate::emit::put_address;
 use crate::maps::{CONNECTS, Connect};
-use crate::read::{ByHelper, SOCKET_INODE, read_or_0};
+use crate::read::{SOCKET_INODE, read_or_0};
 use crate::{cgroup, emit, select, task};
 
 #[inline(always)]
@@ -51,7 +51,7 @@ pub fn fail<C: EbpfContext>(ctx: &C, emitter: Emitter, connect: &Connect, ret: i
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     put_address(scratch, core::mem::offset_of!(ConnectFailed, address));
     let failed = emit::record::<ConnectFailed>(scratch);
-    task::describe::<ByHelper>(&mut failed.sender, cgroup_id);
+    task::describe(&mut failed.sender, cgroup_id);
     failed.socket_inode = read_or_0(connect.socket, &SOCKET_INODE);
     failed.ret = ret;
     failed.rule = rule;

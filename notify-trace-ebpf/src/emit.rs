@@ -11,6 +11,7 @@ use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
 
 use crate::maps::{ASLEEP, BELL, COUNTERS, EVENTS, SCRATCH, Scratch};
+use crate::task::Known;
 
 /// The kernel's `ENOSPC`: the ring has no room.
 const ENOSPC: i64 = 28;
@@ -56,10 +57,17 @@ pub fn scratch(emitter: Emitter) -> Option<&'static mut Scratch> {
 /// The record being built, as the struct it will be read as.
 #[inline(always)]
 pub fn record<T: Copy>(scratch: &mut Scratch) -> &mut T {
+    record_and_known(scratch).0
+}
+
+/// The same, and the task that was described last.
+#[inline(always)]
+pub fn record_and_known<T: Copy>(scratch: &mut Scratch) -> (&mut T, &mut Known) {
     const { assert!(size_of::<T>() < SCRATCH_BYTES && align_of::<T>() <= 8) };
     // SAFETY: `record` is the first field of a map value, which is 8-byte aligned, is large enough
     // (asserted), and every T used here is made of integers, so any bytes are a value.
-    unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() }
+    let record = unsafe { &mut *scratch.record.as_mut_ptr().cast::<T>() };
+    (record, &mut scratch.known)
 }
 
 /// Copies a value word by word, because the compiler's own copy is a call that goes byte by byte.

@@ -18,6 +18,8 @@ use notify_trace_common::limits::{
 };
 use notify_trace_common::record::{Send, Task};
 
+use crate::task::Known;
+
 /// A call of `unix_dgram_sendmsg` in flight, by thread.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -220,6 +222,8 @@ pub struct Scratch {
     pub pad: u32,
     /// A value that the verifier is to know nothing of.
     pub word: u64,
+    /// The task that was described last (plan of trampolines).
+    pub known: Known,
 }
 
 const _: () = assert!(

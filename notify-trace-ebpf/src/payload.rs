@@ -193,8 +193,8 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     call.id = emit::new_id(emitter);
     put_address(scratch, core::mem::offset_of!(Send, address));
-    let send = emit::record::<Send>(scratch);
-    task::describe::<W>(&mut send.sender, cgroup_id);
+    let (send, known) = emit::record_and_known::<Send>(scratch);
+    W::describe(&mut send.sender, known, cgroup_id);
     send.entry_ns = call.entry_ns;
     // What a socket's inode lies in is no part of what the verifier knows a socket to be.
     send.socket_inode = read_or_0(W::get(of.sk, &SOCK_SOCKET), &SOCKET_INODE);

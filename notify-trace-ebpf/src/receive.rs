@@ -63,8 +63,8 @@ pub fn leave<C: EbpfContext, W: OfTask>(
 ) -> Option<()> {
     let scratch = emit::scratch(emitter)?;
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
-    let dequeue = emit::record::<Dequeue>(scratch);
-    task::describe::<W>(&mut dequeue.reader, cgroup_id);
+    let (dequeue, known) = emit::record_and_known::<Dequeue>(scratch);
+    W::describe(&mut dequeue.reader, known, cgroup_id);
     dequeue.receiver_inode = queued.receiver_inode;
     dequeue.queued_ns = queued.queued_ns;
     dequeue.len = W::get(skb, &SKB_LEN);
@@ -154,7 +154,7 @@ pub fn close<C: EbpfContext>(
     let scratch: &mut Scratch = emit::scratch(emitter)?;
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     let closed = emit::record::<ReceiverClosed>(scratch);
-    task::describe::<ByHelper>(&mut closed.closer, cgroup_id);
+    task::describe(&mut closed.closer, cgroup_id);
     closed.inode = key.inode;
     closed.queue_len = queue_length::<ByHelper>(sk);
     closed.rule = state.rule;

@@ -105,113 +105,156 @@ pub fn start_boottime_ns(leader: u64) -> u64 {
 #[unsafe(no_mangle)]
 pub static TYPED_TASK: Global<u32> = Global::new(0);
 
-/// Writes the facts of the current task, which is of this cgroup. By loads only where it is done for each
-/// datagram: each pointer that is loaded has the verifier look for four names among all types of the kernel,
-/// one after the other (before Linux 6.19).
+/// Writes the facts of the current task, which is of this cgroup.
 #[inline(never)]
-pub fn describe<W: OfTask>(out: &mut Task, cgroup_id: u64) {
+pub fn describe(out: &mut Task, cgroup_id: u64) {
+    let task = current();
+    let leader = read_or_0(task, &TASK_GROUP_LEADER);
     out.cgroup_id = cgroup_id;
-    W::describe(out);
+    out.start_boottime_ns = start_boottime_ns(leader);
+    put_ids(out, thread());
+    out.parent_tgid = parent(leader);
+    (out.pid_in_namespace, out.pid_namespace) = innermost(leader);
+    if read_or_0::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER == 0 {
+        out.flags = 0;
+        // SAFETY: the helper writes a field of that size, zeros if it can't answer.
+        let _ = unsafe { bpf_get_current_comm(out.comm.as_mut_ptr().cast(), COMM_LEN as u32) };
+    } else {
+        put_comm_of_process(out, leader);
+    }
+}
+
+/// What does not change of a task, kept by each program on each CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Known {
+    /// The `struct task_struct`; 0: nothing is known.
+    pub task: u64,
+    /// As in [`thread`].
+    pub thread: u64,
+    /// Start of the thread.
+    pub start_boottime_ns: u64,
+    /// The `struct task_struct` of the thread that the process began with.
+    pub leader: u64,
+    /// As in [`Task`].
+    pub process_start_boottime_ns: u64,
+    /// As in [`Task`].
+    pub pid_in_namespace: u32,
+    /// As in [`Task`].
+    pub pid_namespace: u32,
+}
+
+/// The same for programs that do it for each datagram, by what is known of the task that they met last: most often
+/// it is this one. The rest are plain loads, but not of pointers: for each of those the verifier looks for up to four
+/// names among all types of the kernel, one after the other (before Linux 6.19).
+#[inline(never)]
+fn describe_known(out: &mut Task, known: &mut Known, cgroup_id: u64) {
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let thread = thread();
+    let start_boottime_ns = ByLoad::get(task, &TASK_START_BOOTTIME);
+    // As a number: with a pointer one can't reckon.
+    let number = current();
+    let differs = (known.task ^ number)
+        | (known.thread ^ thread)
+        | (known.start_boottime_ns ^ start_boottime_ns);
+    if differs != 0 {
+        learn(known, number);
+        known.thread = thread;
+        known.start_boottime_ns = start_boottime_ns;
+    }
+    out.cgroup_id = cgroup_id;
+    out.start_boottime_ns = known.process_start_boottime_ns;
+    put_ids(out, thread);
+    out.parent_tgid = parent(known.leader);
+    out.pid_in_namespace = known.pid_in_namespace;
+    out.pid_namespace = known.pid_namespace;
+    if ByLoad::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER == 0 {
+        out.flags = 0;
+        put_own_comm(out, task);
+    } else {
+        put_comm_of_process(out, known.leader);
+    }
+}
+
+/// Reads what does not change of a task.
+#[inline(never)]
+fn learn(known: &mut Known, task: u64) {
+    let leader = read_or_0(task, &TASK_GROUP_LEADER);
+    known.task = task;
+    known.leader = leader;
+    known.process_start_boottime_ns = start_boottime_ns(leader);
+    (known.pid_in_namespace, known.pid_namespace) = innermost(leader);
 }
 
 #[inline(always)]
-fn describe_by<W: OfTask>(out: &mut Task, task: u64) {
-    let leader = W::get::<u64>(task, &TASK_GROUP_LEADER);
-    let thread = thread();
+fn put_ids(out: &mut Task, thread: u64) {
     let ids = bpf_get_current_uid_gid();
-    out.start_boottime_ns = W::get(leader, &TASK_START_BOOTTIME);
     out.tgid = (thread >> 32) as u32;
     out.tid = thread as u32;
     out.uid = ids as u32;
     out.gid = (ids >> 32) as u32;
-    out.parent_tgid = W::get(W::get(leader, &TASK_REAL_PARENT), &TASK_TGID);
-    let pid = W::get::<u64>(leader, &TASK_THREAD_PID);
-    (out.pid_in_namespace, out.pid_namespace) = W::innermost(pid);
-    if W::get::<u32>(task, &TASK_FLAGS) & PF_IO_WORKER == 0 {
-        out.flags = 0;
-        W::take_own_comm(out, task);
-    } else {
-        out.flags = TASK_IO_WORKER;
-        out.comm = read_or_0(leader, &TASK_COMM);
+}
+
+/// The process id of a process's parent, which is another one when that has ended.
+#[inline(always)]
+fn parent(leader: u64) -> u32 {
+    read_or_0(read_or_0(leader, &TASK_REAL_PARENT), &TASK_TGID)
+}
+
+/// The name of a task that is read by plain loads.
+#[inline(always)]
+fn put_own_comm(out: &mut Task, task: u64) {
+    const { assert!(COMM_LEN == 16 && core::mem::offset_of!(Task, comm).is_multiple_of(8)) };
+    let words: *mut u64 = out.comm.as_mut_ptr().cast();
+    // SAFETY: a field of 16 bytes, which lies 8-byte aligned in a map value.
+    unsafe {
+        words.write_volatile(ByLoad::get(task, &TASK_COMM));
+        words
+            .add(1)
+            .write_volatile(ByLoad::get_behind(task, &TASK_COMM, 8));
     }
 }
 
-/// What is read of a task in another way where its type is known.
+/// An `io_uring` worker has a name of its own.
+#[inline(always)]
+fn put_comm_of_process(out: &mut Task, leader: u64) {
+    out.flags = TASK_IO_WORKER;
+    out.comm = read_or_0(leader, &TASK_COMM);
+}
+
+/// How the current task is described.
 pub trait OfTask: Way {
-    /// Writes the facts of the current task, except for its cgroup.
-    fn describe(out: &mut Task);
-    /// The id that a `struct pid` has in its own, innermost pid namespace, and that one's inode number; 0: unknown.
-    fn innermost(pid: u64) -> (u32, u32);
-    /// The name of the current task, which this is.
-    fn take_own_comm(out: &mut Task, task: u64);
+    /// Writes the facts of the current task, which is of this cgroup; keeps what does not change of it.
+    fn describe(out: &mut Task, known: &mut Known, cgroup_id: u64);
 }
 
 impl OfTask for ByHelper {
     #[inline(always)]
-    fn describe(out: &mut Task) {
-        describe_by::<Self>(out, current());
-    }
-
-    #[inline(always)]
-    fn innermost(pid: u64) -> (u32, u32) {
-        let Some(numbers) = field(pid, &PID_NUMBERS) else {
-            return (0, 0);
-        };
-        innermost_at(numbers, read_or_0(pid, &PID_LEVEL))
-    }
-
-    #[inline(always)]
-    fn take_own_comm(out: &mut Task, _: u64) {
-        // SAFETY: the helper writes a field of that size, zeros if it can't answer.
-        let _ = unsafe { bpf_get_current_comm(out.comm.as_mut_ptr().cast(), COMM_LEN as u32) };
+    fn describe(out: &mut Task, _: &mut Known, cgroup_id: u64) {
+        describe(out, cgroup_id);
     }
 }
 
 impl OfTask for ByLoad {
     #[inline(always)]
-    fn describe(out: &mut Task) {
+    fn describe(out: &mut Task, known: &mut Known, cgroup_id: u64) {
         if TYPED_TASK.load() == 0 {
-            describe_by::<ByHelper>(out, current());
+            describe(out, cgroup_id);
         } else {
-            // SAFETY: a helper without arguments.
-            describe_by::<Self>(out, unsafe { bpf_get_current_task_btf() } as u64);
-        }
-    }
-
-    #[inline(always)]
-    fn innermost(pid: u64) -> (u32, u32) {
-        let level = Self::get::<u32>(pid, &PID_LEVEL);
-        if level == 0 {
-            let namespace = Self::get_within::<u64>(pid, &PID_NUMBERS, &UPID_NS);
-            return (
-                Self::get_within(pid, &PID_NUMBERS, &UPID_NR),
-                Self::get(namespace, &PID_NAMESPACE_INUM),
-            );
-        }
-        match field(pid, &PID_NUMBERS) {
-            // By the helper: the place is not a constant.
-            Some(numbers) => innermost_at(numbers, level),
-            None => (0, 0),
-        }
-    }
-
-    #[inline(always)]
-    fn take_own_comm(out: &mut Task, task: u64) {
-        const { assert!(COMM_LEN == 16 && core::mem::offset_of!(Task, comm).is_multiple_of(8)) };
-        let words: *mut u64 = out.comm.as_mut_ptr().cast();
-        // SAFETY: a field of 16 bytes, which lies 8-byte aligned in a map value.
-        unsafe {
-            words.write_volatile(Self::get(task, &TASK_COMM));
-            words
-                .add(1)
-                .write_volatile(Self::get_behind(task, &TASK_COMM, 8));
+            describe_known(out, known, cgroup_id);
         }
     }
 }
 
-/// The same of the `struct upid`s of a `struct pid`, by the helper.
+/// The id that a process has in its own, innermost pid namespace, and that one's inode number; 0: unknown.
 #[inline(always)]
-fn innermost_at(numbers: u64, level: u32) -> (u32, u32) {
+fn innermost(leader: u64) -> (u32, u32) {
+    let pid = read_or_0(leader, &TASK_THREAD_PID);
+    let Some(numbers) = field(pid, &PID_NUMBERS) else {
+        return (0, 0);
+    };
+    let level: u32 = read_or_0(pid, &PID_LEVEL);
     let at = u64::from(level) * u64::from(UPID_SIZE.load());
     // A bound that the verifier sees: at most 32 levels (`MAX_PID_NS_LEVEL`, include/linux/pid_namespace.h)
     // of 16 bytes.

@@ -38,7 +38,7 @@ pub fn try_send(ctx: &RawTracePointContext) -> Option<()> {
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
     let inode = socket_inode(sk);
     let last = emit::record::<LastSender>(scratch);
-    task::describe::<ByHelper>(&mut last.task, cgroup_id);
+    task::describe(&mut last.task, cgroup_id);
     last.inode = inode;
     last.is_wanted = u64::from(task::is_wanted());
     let sender = last.task;
@@ -200,7 +200,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         let _ = SENDERS.insert(sender.tgid, sender.start_boottime_ns, 0);
     }
     let dequeue = emit::record::<Dequeue>(scratch);
-    task::describe::<ByHelper>(&mut dequeue.reader, cgroup_id);
+    task::describe(&mut dequeue.reader, cgroup_id);
     dequeue.receiver_inode = inode;
     dequeue.queued_ns = 0;
     dequeue.len = len;
