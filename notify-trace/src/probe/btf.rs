@@ -14,11 +14,13 @@ pub(super) mod builder;
 mod error;
 #[cfg(test)]
 mod properties;
+mod structure;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use error::BtfError;
+pub use structure::Structure;
 use types::{HEAD, Head, index, u32_at};
 pub use types::{Kind, Member, Type};
 
@@ -26,9 +28,6 @@ pub use types::{Kind, Member, Type};
 const HEADER: usize = 24;
 /// How deep typedefs and anonymous members may nest; the kernel's own limit is 32.
 const DEPTH_MAX: u32 = 32;
-/// Members that one look-up may visit; `task_struct` has about 300.
-const STEPS_MAX: u32 = 1 << 14;
-
 /// The types of a kernel.
 #[derive(Clone, Debug)]
 pub struct Btf<'a> {
@@ -87,16 +86,17 @@ impl<'a> Btf<'a> {
         let mut at = 0;
         let mut id = 1;
         while at < types.len() {
-            let Some(found) = btf.look(at, id) else {
+            let Some((head, length)) = btf.measure(at) else {
                 return Err(btf.why_not(at, id));
             };
             // The section's length came from a `u32`, and so did its number of types.
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
+            let has_members = head.is(Kind::Struct) || head.is(Kind::Union);
             // One without members, like a forward declaration, says nothing.
-            if found.kind.has_members() && !found.tail.is_empty() && found.name_off != 0 {
-                btf.definitions.push((id, found.name_off));
+            if has_members && length > HEAD && head.name_off != 0 {
+                btf.definitions.push((id, head.name_off));
             }
-            at += HEAD + found.tail.len();
+            at += length;
             id += 1;
         }
         Ok(btf)
@@ -131,43 +131,17 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The offset in bytes of a member, from the beginning of the struct or union with that name.
-    ///
-    /// `path` is a member's name, or several joined by dots, each a member of the struct or union
-    /// the one before is. Members of anonymous structs and unions count as their parent's, as in C.
-    ///
-    /// # Errors
-    /// [`BtfError::NoStruct`] and [`BtfError::NoMember`] when this kernel hasn't got it; another
-    /// one when it can't be addressed by a byte offset, or the BTF makes no sense.
-    pub fn member(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
-        let mut steps = STEPS_MAX;
-        let absent = || BtfError::NoMember {
-            structure: structure.to_owned(),
-            path: path.to_owned(),
-        };
-        self.agree(structure, path, absent, |definition| {
-            self.walk(definition, structure, path, &mut steps)
-        })
-    }
-
-    /// The size in bytes of the struct or union with that name.
-    ///
-    /// # Errors
-    /// As for [`Btf::member`].
-    pub fn sizeof(&self, structure: &str) -> Result<u32, BtfError> {
-        let absent = || BtfError::NoStruct {
-            structure: structure.to_owned(),
-        };
-        // Offsets are in bits, and there are 2^32 of them.
-        let limit = u32::MAX / 8;
-        self.agree(structure, "", absent, |definition| {
-            match definition.size_or_type {
-                size if size <= limit => Ok(Some(size)),
-                _ => Err(BtfError::TooLarge {
-                    structure: structure.to_owned(),
-                }),
-            }
-        })
+    /// The structs and unions with that name; there may be none.
+    #[must_use]
+    pub fn structure<'b>(&'b self, name: &'b str) -> Structure<'b, 'a> {
+        let sought = Sought::new(name);
+        let definitions = self
+            .definitions
+            .iter()
+            .filter(|(_, name_off)| sought.stands_at(self.strings, *name_off))
+            .filter_map(|(id, _)| self.get(*id).ok())
+            .collect();
+        Structure::new(self, name, definitions)
     }
 
     /// Whether the kernel has a function of that name that a program can attach to by BTF.
@@ -177,8 +151,8 @@ impl<'a> Btf<'a> {
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         let name = Sought::new(name);
-        self.types()
-            .any(|found| found.kind == Kind::Func && name.stands_at(self.strings, found.name_off))
+        self.all_functions()
+            .any(|(_, name_off)| name.stands_at(self.strings, name_off))
     }
 
     /// The ids of the functions with these names, in their order; of several with one name, the first.
@@ -186,54 +160,22 @@ impl<'a> Btf<'a> {
     pub fn functions<'n>(&self, names: &[&'n str]) -> Vec<(u32, &'n str)> {
         let mut found = Vec::new();
         let mut wanted: Vec<_> = names.iter().map(|name| Sought::new(name)).collect();
-        for function in self.types().filter(|it| it.kind == Kind::Func) {
-            let is_this = |name: &Sought<'_>| name.stands_at(self.strings, function.name_off);
+        for (id, name_off) in self.all_functions() {
+            let first = first_word(self.strings, name_off);
+            let is_this = |name: &Sought<'_>| name.is(first, self.strings, name_off);
             if let Some(at) = wanted.iter().position(is_this) {
                 // The first one counts, as for those who look names up.
-                found.push((function.id, wanted.swap_remove(at).name));
+                found.push((id, wanted.swap_remove(at).name));
             }
         }
         found
     }
 
-    /// Asks all definitions of a struct: those with an answer (there may be namesakes) must agree.
-    fn agree(
-        &self,
-        structure: &str,
-        path: &str,
-        absent: impl Fn() -> BtfError,
-        mut ask: impl FnMut(Type<'a>) -> Result<Option<u32>, BtfError>,
-    ) -> Result<u32, BtfError> {
-        let mut defined = false;
-        let mut answer = None;
-        let name = Sought::new(structure);
-        let definitions = self
-            .definitions
-            .iter()
-            .filter(|(_, name_off)| name.stands_at(self.strings, *name_off))
-            .filter_map(|(id, _)| self.get(*id).ok());
-        for definition in definitions {
-            defined = true;
-            match (answer, ask(definition)?) {
-                (Some(first), Some(second)) if first != second => {
-                    return Err(BtfError::Ambiguous {
-                        structure: structure.to_owned(),
-                        path: path.to_owned(),
-                        values: [first, second],
-                    });
-                }
-                (None, new) => answer = new,
-                _ => {}
-            }
-        }
-        answer.ok_or_else(|| {
-            if defined {
-                absent()
-            } else {
-                BtfError::NoStruct {
-                    structure: structure.to_owned(),
-                }
-            }
+    /// All functions: id, and where the name stands.
+    fn all_functions(&self) -> impl Iterator<Item = (u32, u32)> {
+        (1..).zip(&self.starts).filter_map(|(id, start)| {
+            let head = Head::at(self.types, index(*start))?;
+            head.is(Kind::Func).then_some((id, head.name_off))
         })
     }
 
@@ -348,24 +290,26 @@ impl<'a> Btf<'a> {
         is_string_at(self.strings, name_off, name)
     }
 
-    /// The type that begins there, if it makes sense.
-    #[inline]
-    fn look(&self, at: usize, id: u32) -> Option<Type<'a>> {
+    /// The head of the type that begins there, and the length of all of it, if it makes sense.
+    #[inline(always)]
+    fn measure(&self, at: usize) -> Option<(Head, usize)> {
         let head = Head::at(self.types, at)?;
-        let kind = Kind::from_number(head.kind_number())?;
-        if index(head.name_off) >= self.strings.len() {
-            return None;
-        }
-        let (fixed, each) = kind.tail();
-        // At most 12 times 2^24: no overflow, even in 32 bits.
-        let length = fixed + each * head.count();
+        let length = HEAD + head.tail_length()?;
+        let makes_sense =
+            index(head.name_off) < self.strings.len() && length <= self.types.len() - at;
+        makes_sense.then_some((head, length))
+    }
+
+    /// The type that begins there, if it makes sense.
+    fn look(&self, at: usize, id: u32) -> Option<Type<'a>> {
+        let (head, length) = self.measure(at)?;
         Some(Type {
             id,
-            kind,
+            kind: Kind::from_number(head.kind_number())?,
             kind_flag: head.info >> 31 != 0,
             name_off: head.name_off,
             size_or_type: head.size_or_type,
-            tail: self.types.get(at + HEAD..)?.get(..length)?,
+            tail: self.types.get(at + HEAD..at + length)?,
         })
     }
 
@@ -418,9 +362,25 @@ impl<'n> Sought<'n> {
 
     #[inline]
     fn stands_at(&self, strings: &[u8], at: u32) -> bool {
-        let first = strings.get(index(at)..).and_then(<[u8]>::first_chunk);
-        // The last ones are shorter.
-        first.is_none_or(|first| u64::from_le_bytes(*first) & self.mask == self.first)
-            && is_string_at(strings, at, self.name)
+        self.is(first_word(strings, at), strings, at)
     }
+
+    /// The same of a string whose first word is known.
+    #[inline]
+    fn is(&self, first: u64, strings: &[u8], at: u32) -> bool {
+        first & self.mask == self.first && is_string_at(strings, at, self.name)
+    }
+}
+
+/// The first eight bytes from there on; zeros stand for those that the section hasn't got.
+#[inline]
+fn first_word(strings: &[u8], at: u32) -> u64 {
+    let bytes = strings.get(index(at)..).unwrap_or_default();
+    let word = bytes.first_chunk().copied().unwrap_or_else(|| {
+        let mut word = [0; 8];
+        let (there, _) = word.split_at_mut(bytes.len());
+        there.copy_from_slice(bytes);
+        word
+    });
+    u64::from_le_bytes(word)
 }

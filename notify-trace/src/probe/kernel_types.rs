@@ -1,7 +1,7 @@
 //! What has to be known of the kernel's types: offsets of fields, and ids of the functions that are attached to.
 //!
-//! Reading them is a good part of a start, so it is done on as many CPUs as it can be: the file by its halves, and
-//! the functions, of which the maps need nothing, while those are made.
+//! Reading them is a good part of a start, so it is done on two CPUs: the file piece by piece, and the functions, of
+//! which the maps need nothing, while those are made.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,6 +9,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{ScopedJoinHandle, scope};
 
 use anyhow::anyhow;
@@ -26,7 +27,10 @@ use crate::probe::offsets::{self, Offsets};
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Longest file that room is made for without asking; a kernel's types are 5 to 10 MiB.
-const HALVES_MAX_BYTES: u64 = 1 << 27;
+const IN_PIECES_MAX_BYTES: u64 = 1 << 27;
+
+/// What a thread reads at a time.
+const PIECE_BYTES: usize = 1 << 19;
 
 /// The bytes, as they are in a file.
 pub(super) struct Bytes {
@@ -41,7 +45,7 @@ impl Bytes {
     /// [`AttachError::NoBtf`].
     pub(super) fn read(path: Option<&Path>) -> Result<Self, AttachError> {
         let path = path.unwrap_or(Path::new(KERNEL_BTF)).to_owned();
-        match read_by_halves(&path) {
+        match read_in_pieces(&path) {
             Ok(bytes) => Ok(Self { path, bytes }),
             Err(error) => Err(AttachError::NoBtf {
                 path,
@@ -114,24 +118,30 @@ pub(super) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Reads a file from two places at once: of its types the kernel hands out a page at a time, however much is
-/// asked for.
-fn read_by_halves(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file by two threads: of its types the kernel hands out a page at a time, however much is asked for.
+fn read_in_pieces(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    if !(1..=HALVES_MAX_BYTES).contains(&length) {
+    if !(1..=IN_PIECES_MAX_BYTES).contains(&length) {
         // A pipe, for one, doesn't tell; of what is no kernel's there may be more than there is memory.
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         return Ok(bytes);
     }
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    let middle = length / 2;
-    let (first, second) = bytes.split_at_mut(usize::try_from(middle).map_err(io::Error::other)?);
+    let pieces = Mutex::new((0..).zip(bytes.chunks_mut(PIECE_BYTES)));
+    let read = |file: &File| -> io::Result<()> {
+        // Not while the list is held.
+        let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some((number, piece)) = next() {
+            file.read_exact_at(piece, number * PIECE_BYTES as u64)?;
+        }
+        Ok(())
+    };
     scope(|threads| {
         // Who reads the same open file waits for the other.
-        let other = threads.spawn(|| File::open(path)?.read_exact_at(second, middle));
-        file.read_exact_at(first, 0).and(join(other))
+        let other = threads.spawn(|| read(&File::open(path)?));
+        read(&file).and(join(other))
     })?;
     Ok(bytes)
 }
@@ -162,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_put_together() {
+    fn pieces_are_put_together() {
         let path = std::env::temp_dir().join(format!("nt-types-{}", std::process::id()));
-        for length in [0, 1, 2, 4097] {
-            let bytes: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
+        for length in [0, 1, PIECE_BYTES, 5 * PIECE_BYTES - 1, 5 * PIECE_BYTES + 1] {
+            let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(read_by_halves(&path).unwrap(), bytes);
+            assert_eq!(read_in_pieces(&path).unwrap(), bytes);
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(read_by_halves(&path).is_err());
+        assert!(read_in_pieces(&path).is_err());
     }
 }

@@ -14,6 +14,7 @@ use notify_trace_common::fields::Feature;
 use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
 use crate::event::PlanName;
+use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
 use crate::probe::kernel_types::{self, Bytes, join};
 use crate::probe::loader;
@@ -57,7 +58,6 @@ pub enum Room {
 /// # Errors
 /// See [`AttachError`].
 pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading, AttachError> {
-    let mut loader = loader::take();
     let (bytes, has_typed_task) = scope(|threads| {
         // What aya asks the kernel once and keeps, it may ask meanwhile.
         let asked = threads.spawn(|| {
@@ -68,7 +68,36 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
     });
     let bytes = bytes?;
     let btf = bytes.parse()?;
-    let (offsets, warnings) = kernel_types::offsets_and_limits(&btf)?;
+    let (loaded, functions) = scope(|threads| {
+        let functions = threads.spawn(|| kernel_types::targets(&btf));
+        let loaded = load_object(options, room, &btf, has_typed_task);
+        (loaded, join(functions))
+    });
+    let (ebpf, warnings) = loaded?;
+    let mut loading = Loading {
+        ebpf,
+        functions,
+        attached: Vec::new(),
+        warnings,
+    };
+    loading
+        .fill(options, rules)
+        .map_err(|error| AttachError::Refused {
+            what: "fill a map".to_owned(),
+            source: error,
+        })?;
+    Ok(loading)
+}
+
+/// Sets what the programs take for constants, sizes the maps and makes them; also what can't be told here.
+fn load_object(
+    options: &LoadOptions,
+    room: Room,
+    btf: &Btf<'_>,
+    has_typed_task: bool,
+) -> Result<(Ebpf, Vec<String>), AttachError> {
+    let mut loader = loader::take();
+    let (offsets, warnings) = kernel_types::offsets_and_limits(btf)?;
     let values: Vec<(&'static str, u32)> = offsets
         .iter()
         .map(|(field, offset)| (field.global, offset))
@@ -86,7 +115,7 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
         Room::Others => 0,
     };
     loader.override_global("CPUS", &cpus_with_slots, true);
-    // Where a field of it is absent, a pointer would be, too.
+    // By its start, among others, a task is known again.
     let has_fields = !offsets
         .missing()
         .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
@@ -125,24 +154,10 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
             loader.map_max_entries("RECEIVING", receiving);
         }
     }
-    let (ebpf, functions) = scope(|threads| {
-        let functions = threads.spawn(|| kernel_types::targets(&btf));
-        (loader.load(OBJECT), join(functions))
-    });
-    let ebpf = ebpf.map_err(|error| refused("load the kernel programs", error.into()))?;
-    let mut loading = Loading {
-        ebpf,
-        functions,
-        attached: Vec::new(),
-        warnings,
-    };
-    loading
-        .fill(options, rules)
-        .map_err(|error| AttachError::Refused {
-            what: "fill a map".to_owned(),
-            source: error,
-        })?;
-    Ok(loading)
+    let ebpf = loader
+        .load(OBJECT)
+        .map_err(|error| refused("load the kernel programs", error.into()))?;
+    Ok((ebpf, warnings))
 }
 
 /// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).

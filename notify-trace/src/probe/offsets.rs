@@ -12,7 +12,7 @@ use std::fmt;
 
 use notify_trace_common::fields::{ABSENT, FIELDS, Feature, Field};
 
-use super::btf::{Btf, BtfError};
+use super::btf::{Btf, BtfError, Structure};
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,13 @@ mod tests;
 /// Looks all fields up.
 #[must_use]
 pub fn resolve(btf: &Btf<'_>) -> Offsets {
-    Offsets(FIELDS.iter().map(|field| look_up(btf, field)).collect())
+    let mut structures = Structures { btf, last: None };
+    Offsets(
+        FIELDS
+            .iter()
+            .map(|field| look_up(&mut structures, field))
+            .collect(),
+    )
 }
 
 /// What became of each field, in the order of [`FIELDS`].
@@ -74,10 +80,10 @@ impl fmt::Display for Missing {
 
 impl Error for Missing {}
 
-fn look_up(btf: &Btf<'_>, field: &'static Field) -> Result<u32, Missing> {
+fn look_up(structures: &mut Structures<'_, '_>, field: &'static Field) -> Result<u32, Missing> {
     let mut tried = Vec::new();
     for &candidate in field.candidates {
-        match candidate_value(btf, candidate) {
+        match candidate_value(structures, candidate) {
             Ok(value) => return Ok(value),
             Err(error) => {
                 let go_on = error.is_absent();
@@ -91,14 +97,32 @@ fn look_up(btf: &Btf<'_>, field: &'static Field) -> Result<u32, Missing> {
     Err(Missing { field, tried })
 }
 
-fn candidate_value(btf: &Btf<'_>, candidate: &str) -> Result<u32, BtfError> {
+fn candidate_value(
+    structures: &mut Structures<'_, '_>,
+    candidate: &'static str,
+) -> Result<u32, BtfError> {
     let size_of = candidate
         .strip_prefix("sizeof(")
         .and_then(|rest| rest.strip_suffix(')'));
     match (size_of, candidate.split_once('.')) {
-        (Some(structure), _) => btf.sizeof(structure),
-        (None, Some((structure, path))) => btf.member(structure, path),
+        (Some(name), _) => structures.find(name).size(),
+        (None, Some((name, path))) => structures.find(name).member(path),
         // Not a spelling that the list has (a test sees to that): a struct has no nameless member.
-        (None, None) => btf.member(candidate, ""),
+        (None, None) => structures.find(candidate).member(""),
+    }
+}
+
+/// Finds structures by name, of which the list asks several things in a row: each is looked for once.
+struct Structures<'b, 'a> {
+    btf: &'b Btf<'a>,
+    last: Option<Structure<'b, 'a>>,
+}
+
+impl<'b, 'a> Structures<'b, 'a> {
+    fn find(&mut self, name: &'static str) -> &Structure<'b, 'a> {
+        let btf = self.btf;
+        let last = self.last.take().filter(|last| last.name() == name);
+        self.last
+            .insert(last.unwrap_or_else(|| btf.structure(name)))
     }
 }

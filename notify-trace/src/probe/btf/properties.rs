@@ -27,9 +27,9 @@ fn ask_all(bytes: &[u8]) -> Result<(), TestCaseError> {
         }
         for path in ["a", "a.a", "b.a.b.a"] {
             let _ = (
-                btf.member("a", path),
-                btf.member("b", path),
-                btf.sizeof("a"),
+                btf.structure("a").member(path),
+                btf.structure("b").member(path),
+                btf.structure("a").size(),
             );
         }
         let _ = btf.has_function("unix_dgram_sendmsg");

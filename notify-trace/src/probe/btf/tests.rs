@@ -6,7 +6,8 @@ use super::{Btf, BtfError, Kind};
 fn member(builder: &Builder, structure: &str, path: &str) -> Result<u32, BtfError> {
     Btf::parse(&builder.build())
         .unwrap()
-        .member(structure, path)
+        .structure(structure)
+        .member(path)
 }
 
 /// A blob with one struct `s { int a; int b; }`.
@@ -28,9 +29,9 @@ fn patched(at: usize, word: u32) -> Vec<u8> {
 fn a_member_of_a_struct_has_its_offset_in_bytes() {
     let bytes = simple();
     let btf = Btf::parse(&bytes).unwrap();
-    assert_eq!(btf.member("s", "a"), Ok(0));
-    assert_eq!(btf.member("s", "b"), Ok(4));
-    assert_eq!(btf.sizeof("s"), Ok(8));
+    assert_eq!(btf.structure("s").member("a"), Ok(0));
+    assert_eq!(btf.structure("s").member("b"), Ok(4));
+    assert_eq!(btf.structure("s").size(), Ok(8));
 }
 
 #[test]
@@ -38,20 +39,20 @@ fn a_struct_or_member_that_does_not_exist_is_absent() {
     let bytes = simple();
     let btf = Btf::parse(&bytes).unwrap();
     for error in [
-        btf.member("t", "a"),
-        btf.member("s", "c"),
-        btf.member("s", ""),
-        btf.member("", "a"),
-        btf.sizeof("t"),
+        btf.structure("t").member("a"),
+        btf.structure("s").member("c"),
+        btf.structure("s").member(""),
+        btf.structure("").member("a"),
+        btf.structure("t").size(),
     ] {
         assert!(error.as_ref().unwrap_err().is_absent(), "{error:?}");
     }
     assert_eq!(
-        btf.member("s", "c").unwrap_err().to_string(),
+        btf.structure("s").member("c").unwrap_err().to_string(),
         "struct s has no member c"
     );
     assert_eq!(
-        btf.sizeof("t").unwrap_err().to_string(),
+        btf.structure("t").size().unwrap_err().to_string(),
         "there is no struct t"
     );
 }
@@ -110,7 +111,7 @@ fn every_kind_is_stepped_over_by_its_own_length() {
         1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 18, 13, 12, 14, 15, 16, 17, 19, 4,
     ];
     assert_eq!(numbers, expected);
-    assert_eq!(btf.member("last", "a"), Ok(2));
+    assert_eq!(btf.structure("last").member("a"), Ok(2));
     assert!(btf.has_function("function"));
     assert!(!btf.has_function("float") && !btf.has_function("func"));
 }
@@ -235,7 +236,11 @@ fn namesakes_that_disagree_are_ambiguous() {
         "there are structs s with b at 4 and at 8"
     );
     let bytes = builder.build();
-    let error = Btf::parse(&bytes).unwrap().sizeof("s").unwrap_err();
+    let error = Btf::parse(&bytes)
+        .unwrap()
+        .structure("s")
+        .size()
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "there are structs s of 8 and of 16 bytes"
@@ -257,7 +262,7 @@ fn forward_declarations_and_structs_without_members_say_nothing() {
     builder.structure("s", 8, &[("a", int, 32)]);
     assert_eq!(member(&builder, "s", "a"), Ok(4));
     let bytes = builder.build();
-    assert_eq!(Btf::parse(&bytes).unwrap().sizeof("s"), Ok(8));
+    assert_eq!(Btf::parse(&bytes).unwrap().structure("s").size(), Ok(8));
 }
 
 #[test]
@@ -307,7 +312,10 @@ fn a_longer_header_is_skipped_and_a_shorter_one_refused() {
     let mut bytes = simple();
     bytes[4..8].copy_from_slice(&32_u32.to_le_bytes());
     bytes.splice(24..24, [0xff; 8]);
-    assert_eq!(Btf::parse(&bytes).unwrap().member("s", "b"), Ok(4));
+    assert_eq!(
+        Btf::parse(&bytes).unwrap().structure("s").member("b"),
+        Ok(4)
+    );
     let error = Btf::parse(&patched(4, 23)).unwrap_err();
     assert_eq!(error, BtfError::Header { length: 23 });
 }
@@ -413,7 +421,10 @@ fn offsets_and_sizes_that_do_not_fit_are_too_large() {
             structure: structure.to_owned(),
         })
     };
-    assert_eq!(btf.member("s", "a"), Ok(u32::MAX / 8));
-    assert_eq!(btf.member("u", &format!("n.{path}")), too_large("u"));
-    assert_eq!(btf.sizeof("s"), too_large("s"));
+    assert_eq!(btf.structure("s").member("a"), Ok(u32::MAX / 8));
+    assert_eq!(
+        btf.structure("u").member(&format!("n.{path}")),
+        too_large("u")
+    );
+    assert_eq!(btf.structure("s").size(), too_large("s"));
 }

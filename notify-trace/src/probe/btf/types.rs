@@ -49,6 +49,17 @@ impl Kind {
         Self::Enum64,
     ];
 
+    /// Of the kinds in the order of their numbers, which begin at 1: bytes that follow the common part.
+    const TAILS: [(usize, usize); Self::ALL.len()] = {
+        let mut tails = [(0, 0); Self::ALL.len()];
+        let mut at = 0;
+        while at < tails.len() {
+            tails[at] = Self::ALL[at].tail();
+            at += 1;
+        }
+        tails
+    };
+
     pub(super) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.get(index(number.checked_sub(1)?)).copied()
     }
@@ -60,7 +71,7 @@ impl Kind {
     }
 
     /// Bytes that follow the common part: a fixed number, and some per element.
-    pub(super) const fn tail(self) -> (usize, usize) {
+    const fn tail(self) -> (usize, usize) {
         match self {
             Self::Int | Self::Var | Self::DeclTag => (4, 0),
             Self::Array => (12, 0),
@@ -119,6 +130,20 @@ impl Head {
     /// How many members, parameters or the like follow.
     pub(super) fn count(self) -> usize {
         index(self.info & 0xff_ffff)
+    }
+
+    /// Length of what follows; `None`: of a kind that isn't known.
+    #[inline]
+    pub(super) fn tail_length(self) -> Option<usize> {
+        let (fixed, each) = Kind::TAILS.get(index(self.kind_number().wrapping_sub(1)))?;
+        // At most 12 times 2^24: no overflow, even in 32 bits.
+        Some(fixed + each * self.count())
+    }
+
+    /// Whether it is of that kind.
+    #[inline]
+    pub(super) fn is(self, kind: Kind) -> bool {
+        self.kind_number() == kind.number()
     }
 }
 
