@@ -306,7 +306,10 @@ pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
 /// userspace writes it, too.
 #[unsafe(link_section = ".bss.asleep")]
 pub static ASLEEP: Table<u32, 1> = Table::new();
-/// What wakes it: anything that comes.
+/// Plan of trampolines: 1 once all its programs are attached, whichever came first. Userspace writes it, too.
+#[unsafe(link_section = ".bss.open")]
+pub static OPEN: Table<u32, 1> = Table::new();
+/// What wakes the reader: anything that comes.
 #[map]
 pub static BELL: RingBuf = RingBuf::with_byte_size(4_096, 0);
 #[map]

@@ -14,7 +14,7 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use notify_trace_common::limits::Emitter;
 
 use crate::maps::{
-    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, RECEIVER_HAS_PLACES, ReceiverKey,
+    CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, OPEN, RECEIVER_HAS_PLACES, ReceiverKey,
     ReceiverState, Scratch, UNRELATED, Unrelated,
 };
 use crate::payload::{
@@ -44,12 +44,20 @@ fn is_unix_datagram(sk: u64) -> bool {
         && peek::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
 }
 
+/// Whether all programs are attached. Before, no call begins, and without one the others have nothing to go by: so
+/// nothing is seen by half.
+#[inline(always)]
+fn is_open() -> bool {
+    // SAFETY: an aligned integer, valid as long as the programs; userspace writes it once.
+    unsafe { OPEN.place(0).read_volatile() != 0 }
+}
+
 /// `unix_dgram_sendmsg` is entered.
 #[inline(always)]
 pub fn try_send(ctx: &FEntryContext) -> Option<()> {
     let sk = peek::<u64>(ctx.arg::<u64>(0), &SOCKET_SK)?;
     // SOCK_SEQPACKET comes through here too.
-    if peek::<u16>(sk, &SOCK_TYPE)? != SOCK_DGRAM {
+    if peek::<u16>(sk, &SOCK_TYPE)? != SOCK_DGRAM || !is_open() {
         return None;
     }
     let msg = ctx.arg::<u64>(1);

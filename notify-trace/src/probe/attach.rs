@@ -1,9 +1,6 @@
 //! Tries what this kernel can do, and attaches the programs of the plan that follows.
 
-use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread::{available_parallelism, scope};
+use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use aya::programs::{Program, ProgramError};
@@ -11,6 +8,7 @@ use aya::{Btf, Ebpf};
 use notify_trace_common::limits::Emitter;
 
 use crate::event::{Plan, PlanName};
+use crate::probe::at_once;
 use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, EPERM, lacks_capabilities, refused};
 use crate::probe::load::Loading;
@@ -34,7 +32,7 @@ impl Loading {
                 "datagrams may be missed where programs_skipped grows: trampolines may be \
                  preempted, and others skipped meanwhile: {why}"
             )),
-            Preemption::Never => self.try_all(plan::programs(PlanName::Trampolines)),
+            Preemption::Never => self.try_all(PlanName::Trampolines),
         }
         let facts = Facts {
             trampolines_alone: Some(self.attempt(Emitter::TrampCopy)?),
@@ -47,7 +45,11 @@ impl Loading {
         }
         let choice = plan::choose(&facts, forced).map_err(no_plan)?;
         match self.attach_plan(choice.name)? {
-            Ok(done) => Ok(Ok(self.attached(choice, done))),
+            Ok(done) => {
+                self.open()
+                    .map_err(|error| refused("open the programs' gate", error))?;
+                Ok(Ok(self.attached(choice, done)))
+            }
             Err(refusal) if forced.is_none() => Ok(Err(refusal)),
             Err(refusal) => Err(cannot_do_without(refusal)),
         }
@@ -90,6 +92,9 @@ impl Loading {
         choice: Choice,
         (programs, limits): (Vec<Emitter>, Vec<String>),
     ) -> Attached {
+        // It is long, and nobody waits for that; a thread that can't be had drops it, too.
+        let functions = self.functions;
+        let _ = thread::Builder::new().spawn(move || drop(functions));
         Attached {
             #[cfg(feature = "kernel-log")]
             log: crate::probe::kernel_log::KernelLog::take(&mut self.ebpf),
@@ -127,7 +132,7 @@ impl Loading {
                 self.drop(program);
             }
         }
-        self.try_all(plan::programs(name));
+        self.try_all(name);
         for &program in plan::programs(name) {
             match (self.attempt(program)?, plan::limit_without(program)) {
                 (Ok(()), _) => attached.push(program),
@@ -203,57 +208,9 @@ impl Loading {
         Ok(())
     }
 
-    /// Loads programs at once, for the verifier takes its time for each, and does so on as many CPUs as there are;
-    /// attaches them meanwhile: in their order, but for those that may be early. Ends before the first that is refused:
-    /// it is met again when it is tried by itself.
-    fn try_all(&mut self, programs: &[Emitter]) {
-        let mut waiting: BTreeMap<usize, &mut Program> = BTreeMap::new();
-        for (name, program) in self.ebpf.programs_mut() {
-            let turn = programs.iter().position(|it| it.program() == name);
-            if let Some(turn) = turn.filter(|turn| !self.attached.contains(&programs[*turn])) {
-                waiting.insert(turn, program);
-            }
-        }
-        let mut turns: Vec<usize> = waiting.keys().copied().collect();
-        let waiting = Mutex::new(waiting);
-        let (functions, waiting) = (&self.functions, &waiting);
-        let (done, loaded) = mpsc::channel();
-        scope(|threads| {
-            let cpus = available_parallelism().map_or(1, NonZero::get);
-            for number in 0..cpus.min(turns.len()) {
-                let done = done.clone();
-                threads.spawn(move || {
-                    while let Some((turn, program)) = take_program(waiting, number) {
-                        let target = programs[turn].target();
-                        let is_loaded = load_program(program, target, functions).is_ok();
-                        // Who attaches may have ended with one that was refused.
-                        let _ = done.send((turn, is_loaded.then_some(program)));
-                    }
-                });
-            }
-            drop(done);
-            let mut early = BTreeMap::new();
-            'attaching: while let Ok((turn, program)) = loaded.recv() {
-                let Some(program) = program else {
-                    turns.retain(|it| *it < turn);
-                    lock(waiting).retain(|it, _| *it < turn);
-                    continue;
-                };
-                early.insert(turn, program);
-                let can_be_early = |turn: usize| plan::can_be_early(programs[turn]);
-                while let Some(turn) =
-                    next_turn(&turns, |turn| early.contains_key(&turn), can_be_early)
-                    && let Some(program) = early.remove(&turn)
-                {
-                    turns.retain(|it| *it != turn);
-                    if attach_program(program, programs[turn].target()).is_err() {
-                        break 'attaching;
-                    }
-                    self.attached.push(programs[turn]);
-                }
-            }
-            lock(waiting).clear();
-        });
+    /// Loads and attaches all of a plan at once, up to the first that is refused.
+    fn try_all(&mut self, name: PlanName) {
+        at_once::try_all(&mut self.ebpf, &self.functions, name, &mut self.attached);
     }
 
     fn drop(&mut self, program: Emitter) {
@@ -263,7 +220,11 @@ impl Loading {
 }
 
 /// Loads a program, unless that was done.
-fn load_program(program: &mut Program, target: &str, functions: &Btf) -> anyhow::Result<()> {
+pub(super) fn load_program(
+    program: &mut Program,
+    target: &str,
+    functions: &Btf,
+) -> anyhow::Result<()> {
     if program.fd().is_ok() {
         return Ok(());
     }
@@ -278,7 +239,7 @@ fn load_program(program: &mut Program, target: &str, functions: &Btf) -> anyhow:
 }
 
 /// Attaches a program; one that can't be is unloaded.
-fn attach_program(program: &mut Program, target: &str) -> anyhow::Result<()> {
+pub(super) fn attach_program(program: &mut Program, target: &str) -> anyhow::Result<()> {
     let attached = match program {
         Program::KProbe(program) => program.attach(target, 0).map(drop),
         Program::FEntry(program) => program.attach().map(drop),
@@ -290,42 +251,6 @@ fn attach_program(program: &mut Program, target: &str) -> anyhow::Result<()> {
         unload_program(program);
     }
     Ok(attached?)
-}
-
-/// What is attached next of what has its turn still to come (`turns`): the first one, or, where that is not
-/// loaded yet, one that need not wait for it.
-fn next_turn(
-    turns: &[usize],
-    is_loaded: impl Fn(usize) -> bool,
-    can_be_early: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let (first, others) = turns.split_first()?;
-    if is_loaded(*first) {
-        return Some(*first);
-    }
-    others
-        .iter()
-        .copied()
-        .find(|turn| is_loaded(*turn) && can_be_early(*turn))
-}
-
-/// What thread `number` loads next, with its turn. The first one takes them from the front, so that attaching can
-/// begin; the others from the back, where those are that the verifier takes longest for.
-fn take_program<'a>(
-    waiting: &Mutex<BTreeMap<usize, &'a mut Program>>,
-    number: usize,
-) -> Option<(usize, &'a mut Program)> {
-    let mut waiting = lock(waiting);
-    if number == 0 {
-        waiting.pop_first()
-    } else {
-        waiting.pop_last()
-    }
-}
-
-/// No thread leaves a list half changed.
-fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
-    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unexpected(program: &Program) -> anyhow::Error {
@@ -391,21 +316,4 @@ fn refused_program(program: Emitter, error: anyhow::Error) -> AttachError {
         ),
         error,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_need_not_wait_is_attached_when_it_is_loaded() {
-        let next = |turns: &[usize], loaded: &[usize]| {
-            next_turn(turns, |turn| loaded.contains(&turn), |turn| turn % 2 == 1)
-        };
-        assert_eq!(next(&[0, 1, 2, 3], &[0, 1]), Some(0));
-        assert_eq!(next(&[0, 1, 2, 3], &[2, 3]), Some(3));
-        assert_eq!(next(&[0, 1, 2], &[2]), None, "it has to wait");
-        assert_eq!(next(&[2], &[2]), Some(2), "all before it are attached");
-        assert_eq!(next(&[], &[]), None);
-    }
 }

@@ -224,6 +224,12 @@ impl Loading {
         Ok(())
     }
 
+    /// All trampolines are attached: from now on they see what is sent.
+    pub(super) fn open(&mut self) -> anyhow::Result<()> {
+        let mut open: Array<_, u32> = map_of(&mut self.ebpf, OPEN)?;
+        Ok(open.set(0, 1, 0)?)
+    }
+
     /// The maps of the rings; can be taken once.
     ///
     /// # Errors
@@ -250,6 +256,8 @@ impl Loading {
 
 /// `ASLEEP` is a variable of the object; a map is made of its section.
 const ASLEEP: &str = ".bss.asleep";
+/// So is `OPEN`.
+const OPEN: &str = ".bss.open";
 
 /// A map of the object, as the type it has there.
 pub(super) fn map_of<'a, M: TryFrom<&'a mut Map, Error = MapError>>(

@@ -2,14 +2,15 @@
 //!
 //! `kernel_types` reads the kernel's types, `btf` and `offsets` find structure offsets in them, `preemption` tells
 //! whether programs may be preempted, `plan` decides which to attach (all but the first are pure),
-//! `loader` is aya's, `load` loads the object, `attach` attaches the programs, which are `attached` until the end,
-//! when `abandoned` looks for calls that nobody will end any more,
+//! `loader` is aya's, `load` loads the object, `attach` attaches the programs, as many as can be `at_once`; they are
+//! `attached` until the end, when `abandoned` looks for calls that nobody will end any more,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
 //! the kernel's answer to a program in words, `pid_namespace` tells whether pids are the host's.
 //! `queue_lengths` is an object of its own, for the verb `sockets`.
 
 pub mod abandoned;
+mod at_once;
 pub mod attach;
 pub mod attached;
 pub mod btf;

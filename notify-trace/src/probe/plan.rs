@@ -141,20 +141,19 @@ pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
 }
 
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
-/// begins it, so that nothing is seen by half. In the plan of trampolines no program has anything to go by before
-/// the last one is there, so those between the first and the last may change places ([`can_be_early`]): they are
-/// loaded from both ends, and stand so that two CPUs have as much to do.
+/// begins it, so that nothing is seen by half. Trampolines see nothing before all are there, so they may change
+/// places ([`can_be_early`]).
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
         PlanName::Trampolines => &[
             Emitter::Exit,
             Emitter::TrampRelease,
-            Emitter::TrampCopy,
             Emitter::TrampDequeue,
             Emitter::TrampConnect,
             Emitter::TrampSent,
             Emitter::TrampQueue,
+            Emitter::TrampCopy,
             Emitter::TrampSend,
         ],
         PlanName::Full => &[
@@ -193,8 +192,61 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
     }
 }
 
-/// Whether a program may be attached before those that stand before it in its plan: until the last one is there it has
-/// nothing to go by, and leaves nothing behind; or it needs no other, as that which sees connect(2) fail.
+/// The programs of a plan in the order to load them, on several CPUs. Of trampolines, which are attached as they come, the
+/// one that is there at once comes first, because the other one of its function takes several times as long to be
+/// attached; then those that the verifier takes longest for: so all CPUs are busy until the end, and little is left to
+/// attach then. Of others those that are attached first, and the longest ones meanwhile.
+#[must_use]
+pub const fn programs_to_load(name: PlanName) -> &'static [Emitter] {
+    match name {
+        PlanName::Trampolines => &[
+            Emitter::TrampSend,
+            Emitter::TrampQueue,
+            Emitter::TrampCopy,
+            Emitter::TrampSent,
+            Emitter::TrampDequeue,
+            Emitter::TrampConnect,
+            Emitter::TrampRelease,
+            Emitter::Exit,
+        ],
+        PlanName::Full => &[
+            Emitter::Exit,
+            Emitter::Queue,
+            Emitter::Release,
+            Emitter::CopyReturn,
+            Emitter::DequeueReturn,
+            Emitter::SendExitProbe,
+            Emitter::DequeueEntry,
+            Emitter::ConnectReturn,
+            Emitter::ConnectEntry,
+            Emitter::SendExitTrampoline,
+            Emitter::CopyEntry,
+            Emitter::SendEntry,
+        ],
+        PlanName::NoTrampolines => &[
+            Emitter::Exit,
+            Emitter::Queue,
+            Emitter::Release,
+            Emitter::CopyReturn,
+            Emitter::DequeueReturn,
+            Emitter::SendExitProbe,
+            Emitter::DequeueEntry,
+            Emitter::ConnectReturn,
+            Emitter::ConnectEntry,
+            Emitter::CopyEntry,
+            Emitter::SendEntry,
+        ],
+        PlanName::Tracepoints => &[
+            Emitter::Exit,
+            Emitter::TraceReceive,
+            Emitter::TraceSend,
+            Emitter::TraceCopy,
+        ],
+    }
+}
+
+/// Whether a program may be attached before those that stand before it in its plan: until all are there it has nothing to
+/// go by, and leaves nothing behind; or it needs no other, as that which sees connect(2) fail.
 #[must_use]
 pub const fn can_be_early(program: Emitter) -> bool {
     matches!(
@@ -205,6 +257,7 @@ pub const fn can_be_early(program: Emitter) -> bool {
             | Emitter::TrampSent
             | Emitter::TrampCopy
             | Emitter::TrampQueue
+            | Emitter::TrampSend
     )
 }
 
@@ -376,17 +429,31 @@ mod tests {
         assert!(error.contains("kprobes: EPERM") && error.contains("raw tracepoints: EPERM"));
     }
 
+    const ALL: [PlanName; 4] = [
+        PlanName::Trampolines,
+        PlanName::Full,
+        PlanName::NoTrampolines,
+        PlanName::Tracepoints,
+    ];
+
     #[test]
     fn whatever_is_attached_is_detached() {
-        for name in [
-            PlanName::Trampolines,
-            PlanName::Full,
-            PlanName::NoTrampolines,
-            PlanName::Tracepoints,
-        ] {
+        for name in ALL {
             for program in programs(name) {
                 assert!(programs_to_detach(name).contains(program), "{program:?}");
             }
+        }
+    }
+
+    #[test]
+    fn whatever_is_attached_is_loaded_once() {
+        for name in ALL {
+            let sorted = |programs: &[Emitter]| {
+                let mut programs: Vec<u32> = programs.iter().map(|it| *it as u32).collect();
+                programs.sort_unstable();
+                programs
+            };
+            assert_eq!(sorted(programs_to_load(name)), sorted(programs(name)));
         }
     }
 
@@ -395,12 +462,19 @@ mod tests {
         for name in [PlanName::Full, PlanName::NoTrampolines] {
             assert_eq!(programs(name).last(), Some(&Emitter::SendEntry));
         }
-        for (name, first) in [
-            (PlanName::Trampolines, Emitter::TrampSend),
-            (PlanName::Tracepoints, Emitter::TraceSend),
-        ] {
-            assert_eq!(programs(name).last(), Some(&first));
-            assert!(!can_be_early(first) && !can_be_early(Emitter::Exit));
+        assert_eq!(
+            programs(PlanName::Tracepoints).last(),
+            Some(&Emitter::TraceSend)
+        );
+        for program in [
+            PlanName::Full,
+            PlanName::NoTrampolines,
+            PlanName::Tracepoints,
+        ]
+        .iter()
+        .flat_map(|name| programs(*name))
+        {
+            assert!(!can_be_early(*program), "{program:?}");
         }
     }
 }

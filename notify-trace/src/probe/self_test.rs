@@ -100,20 +100,23 @@ pub async fn run(
         .context("the self-test's address")?;
     rustix::net::bind(&receiver, &name).context("cannot bind the self-test's socket")?;
     rustix::net::sockopt::set_socket_passcred(&receiver, true)?;
-    let mut truth = Truth {
+    // Connected sends, and a sender that is gone when its datagram is read.
+    let child = sender_to_be.still_there(&options.self_test_address)?;
+    loaded.let_pass(child.id())?;
+    // It takes its time; nothing else is sent or read meanwhile.
+    let child = child.send();
+    let truth = Truth {
         pid,
         parent: rustix::process::getppid()
             .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
             .unwrap_or(0),
-        child: 0,
+        child: child.id(),
         receiver_inode: rustix::fs::fstat(&receiver)?.st_ino,
         start_ticks: start_ticks("/proc/self/stat"),
         cgroup,
     };
 
     let sender = socket()?;
-    send_with_fd(&sender, &name)?;
-    read(&receiver)?;
     if rustix::net::connect(
         &sender,
         &SocketAddrUnix::new_abstract_name(&nobody(&options.self_test_address)[1..])?,
@@ -122,11 +125,9 @@ pub async fn run(
     {
         anyhow::bail!("somebody else listens on the self-test's address");
     }
-    // Connected sends, and a sender that is gone when its datagram is read.
-    let sender_to_be = sender_to_be.still_there(&options.self_test_address)?;
-    truth.child = sender_to_be.id();
-    loaded.let_pass(sender_to_be.id())?;
-    sender_to_be.send()?;
+    child.wait()?;
+    read(&receiver)?;
+    send_with_fd(&sender, &name)?;
     read(&receiver)?;
     // One is left in the queue when the receiver is closed.
     send_with_fd(&sender, &name)?;
@@ -212,9 +213,14 @@ impl SenderToBe {
         self.0.id()
     }
 
-    /// Lets it send, and waits until it is gone.
-    fn send(mut self) -> Result<()> {
+    /// Lets it send.
+    fn send(mut self) -> Self {
         drop(self.0.stdin.take());
+        self
+    }
+
+    /// Waits until it is gone.
+    fn wait(mut self) -> Result<()> {
         self.0.wait().context("the self-test's child")?;
         Ok(())
     }

@@ -1,0 +1,167 @@
+//! Loads the programs of a plan on all CPUs, for the verifier takes its time for each, and attaches them meanwhile.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{available_parallelism, scope};
+
+use aya::{Btf, Ebpf};
+use notify_trace_common::limits::Emitter;
+
+use crate::event::PlanName;
+use crate::probe::attach::{attach_program, load_program};
+use crate::probe::plan;
+
+/// Loads and attaches what is not `attached` of a plan, and adds it there: in its order, but for what may be early. Ends
+/// before the first that is refused: it is met again when it is tried by itself.
+pub(super) fn try_all(
+    ebpf: &mut Ebpf,
+    functions: &Btf,
+    name: PlanName,
+    attached: &mut Vec<Emitter>,
+) {
+    let programs = plan::programs(name);
+    let missing = ebpf.programs_mut().filter_map(|(name, program)| {
+        let turn = programs.iter().position(|it| it.program() == name)?;
+        (!attached.contains(&programs[turn])).then_some((turn, program))
+    });
+    let order = plan::programs_to_load(name);
+    let place = |turn: usize| order.iter().position(|it| *it == programs[turn]);
+    let queue = Queue::new(missing.collect(), place);
+    let cpus = available_parallelism().map_or(1, NonZero::get);
+    let others = 1..cpus.min(queue.to_load.len());
+    let queue = Mutex::new(queue);
+    let can_be_early = |turn: usize| plan::can_be_early(programs[turn]);
+    // Whoever has the list attaches. The kernel lets but one do so at a time; others load instead of waiting.
+    let list = Mutex::new(attached);
+    let attach = |attached: &mut Vec<Emitter>| {
+        let next = || lock(&queue).next_to_attach(can_be_early);
+        while let Some((turn, program)) = next() {
+            if attach_program(program, programs[turn].target()).is_err() {
+                lock(&queue).refuse(0);
+                break;
+            }
+            attached.push(programs[turn]);
+        }
+    };
+    let work = || {
+        let next = || lock(&queue).to_load.pop();
+        while let Some((turn, program)) = next() {
+            if load_program(program, programs[turn].target(), functions).is_ok() {
+                lock(&queue).loaded.insert(turn, program);
+            } else {
+                lock(&queue).refuse(turn);
+            }
+            if let Ok(mut attached) = list.try_lock() {
+                attach(&mut attached);
+            }
+        }
+    };
+    scope(|threads| {
+        for _ in others {
+            threads.spawn(work);
+        }
+        work();
+    });
+    // What was loaded while another one was attached last.
+    attach(&mut lock(&list));
+}
+
+/// Programs, by their turns: their places in the order to attach them.
+struct Queue<P> {
+    /// The last one comes first.
+    to_load: Vec<(usize, P)>,
+    loaded: BTreeMap<usize, P>,
+    /// What is still to be attached, in its order.
+    turns: Vec<usize>,
+}
+
+impl<P> Queue<P> {
+    /// Of these, to be loaded in the order of their `place`s.
+    fn new<K: Ord>(mut to_load: Vec<(usize, P)>, place: impl Fn(usize) -> K) -> Self {
+        to_load.sort_by_key(|(turn, _)| Reverse(place(*turn)));
+        let mut turns: Vec<usize> = to_load.iter().map(|(turn, _)| *turn).collect();
+        turns.sort_unstable();
+        Self {
+            to_load,
+            loaded: BTreeMap::new(),
+            turns,
+        }
+    }
+
+    /// This one is not to be attached, and none behind it.
+    fn refuse(&mut self, turn: usize) {
+        self.turns.retain(|it| *it < turn);
+        self.to_load.retain(|(it, _)| *it < turn);
+    }
+
+    /// What is attached next: the first one that is not, or, where that is not loaded yet, one that need not wait
+    /// for it.
+    fn next_to_attach(&mut self, can_be_early: impl Fn(usize) -> bool) -> Option<(usize, P)> {
+        let is_loaded = |turn: &usize| self.loaded.contains_key(turn);
+        let place = self
+            .turns
+            .iter()
+            .enumerate()
+            .position(|(place, turn)| is_loaded(turn) && (place == 0 || can_be_early(*turn)))?;
+        let turn = self.turns.remove(place);
+        Some((turn, self.loaded.remove(&turn)?))
+    }
+}
+
+/// No thread leaves a list half changed.
+fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(turns: &[usize]) -> Queue<&'static str> {
+        let to_load = turns.iter().map(|turn| (*turn, "program")).collect();
+        Queue::new(to_load, |turn| 10 - turn)
+    }
+
+    /// Of turns that are loaded in this order, those that are attached at once, by turn.
+    fn attached(turns: &[usize], loaded: &[usize]) -> Vec<Vec<usize>> {
+        let mut queue = queue(turns);
+        let mut next = |turn: usize| {
+            queue.loaded.insert(turn, "program");
+            let next = || Some(queue.next_to_attach(|turn| turn % 2 == 1)?.0);
+            std::iter::from_fn(next).collect()
+        };
+        loaded.iter().map(|turn| next(*turn)).collect()
+    }
+
+    #[test]
+    fn what_need_not_wait_is_attached_when_it_is_loaded() {
+        assert_eq!(attached(&[0, 1], &[0, 1]), [[0], [1]]);
+        assert_eq!(
+            attached(&[0, 1, 2, 3], &[3, 2, 1, 0]),
+            [vec![3], vec![], vec![1], vec![0, 2]]
+        );
+        assert_eq!(attached(&[2], &[2]), [[2]], "all before it are attached");
+    }
+
+    #[test]
+    fn they_are_loaded_in_an_order_of_their_own() {
+        let mut queue = queue(&[2, 0, 3]);
+        assert_eq!(queue.turns, [0, 2, 3]);
+        let mut order = std::iter::from_fn(|| Some(queue.to_load.pop()?.0));
+        assert!(order.by_ref().eq([3, 2, 0]));
+    }
+
+    #[test]
+    fn nothing_behind_a_refused_one_is_loaded_or_attached() {
+        let mut queue = queue(&[0, 1, 2, 3]);
+        queue.loaded.insert(3, "program");
+        queue.refuse(2);
+        assert_eq!(queue.turns, [0, 1]);
+        assert_eq!(queue.to_load.len(), 2);
+        assert_eq!(queue.next_to_attach(|_| true), None);
+        queue.refuse(0);
+        assert!(queue.to_load.is_empty() && queue.turns.is_empty());
+    }
+}
