@@ -124,7 +124,8 @@ pub fn describe(out: &mut Task, cgroup_id: u64) {
     }
 }
 
-/// What does not change of a task, kept by each program on each CPU.
+/// What does not change of a task, kept by each program on each CPU. A task is told by all three of its address, which
+/// is reused, its id, which exec(2) may change, and its start.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Known {
@@ -134,7 +135,7 @@ pub struct Known {
     pub thread: u64,
     /// Start of the thread.
     pub start_boottime_ns: u64,
-    /// The `struct task_struct` of the thread that the process began with.
+    /// The `struct task_struct` of its thread group's leader.
     pub leader: u64,
     /// As in [`Task`].
     pub process_start_boottime_ns: u64,
@@ -144,9 +145,9 @@ pub struct Known {
     pub pid_namespace: u32,
 }
 
-/// The same for programs that do it for each datagram, by what is known of the task that they met last: most often
-/// it is this one. The rest are plain loads, but not of pointers: for each of those the verifier looks for up to four
-/// names among all types of the kernel, one after the other (before Linux 6.19).
+/// As [`describe`], for programs that do it for each datagram, by what is known of the task that they met last: most
+/// often it is this one. The rest are plain loads, but not of pointers: for each of those the verifier looks for up to
+/// four names among all types of the kernel, one after the other (before Linux 6.19).
 #[inline(never)]
 fn describe_known(out: &mut Task, known: &mut Known, cgroup_id: u64) {
     // SAFETY: a helper without arguments.
@@ -159,9 +160,7 @@ fn describe_known(out: &mut Task, known: &mut Known, cgroup_id: u64) {
         | (known.thread ^ thread)
         | (known.start_boottime_ns ^ start_boottime_ns);
     if differs != 0 {
-        learn(known, number);
-        known.thread = thread;
-        known.start_boottime_ns = start_boottime_ns;
+        learn(known, number, thread, start_boottime_ns);
     }
     out.cgroup_id = cgroup_id;
     out.start_boottime_ns = known.process_start_boottime_ns;
@@ -177,11 +176,13 @@ fn describe_known(out: &mut Task, known: &mut Known, cgroup_id: u64) {
     }
 }
 
-/// Reads what does not change of a task.
+/// Reads what does not change of a task, and is not known of it yet.
 #[inline(never)]
-fn learn(known: &mut Known, task: u64) {
+fn learn(known: &mut Known, task: u64, thread: u64, start_ns: u64) {
     let leader = read_or_0(task, &TASK_GROUP_LEADER);
     known.task = task;
+    known.thread = thread;
+    known.start_boottime_ns = start_ns;
     known.leader = leader;
     known.process_start_boottime_ns = start_boottime_ns(leader);
     (known.pid_in_namespace, known.pid_namespace) = innermost(leader);

@@ -2,8 +2,8 @@
 //!
 //! Owns the format (`Documentation/bpf/btf.rst`) and the look-ups by name; which names matter is
 //! `offsets`' business, reading the file its caller's. Pure: bytes in, numbers or a typed error out.
-//! Keeps one `u32` per type, and two per structure, and nothing else that grows with the file. The bytes are not trusted:
-//! counts, offsets and cycles that make no sense are errors, within a bounded number of steps.
+//! Keeps one `u32` per type, and two per structure, and nothing else that grows with the file. The bytes are not
+//! trusted: counts, offsets and cycles that make no sense are errors, within a bounded number of steps.
 //!
 //! Left out: split BTF, the form a module has it in, whose ids and strings continue those of
 //! vmlinux. Distributions have unix sockets built in; where a custom kernel has them as a module,
@@ -28,6 +28,7 @@ pub use types::{Kind, Member, Type};
 const HEADER: usize = 24;
 /// How deep typedefs and anonymous members may nest; the kernel's own limit is 32.
 const DEPTH_MAX: u32 = 32;
+
 /// The types of a kernel.
 #[derive(Clone, Debug)]
 pub struct Btf<'a> {
@@ -91,7 +92,7 @@ impl<'a> Btf<'a> {
             };
             // The section's length came from a `u32`, and so did its number of types.
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
-            let has_members = head.is(Kind::Struct) || head.is(Kind::Union);
+            let has_members = Kind::from_number(head.kind_number()).is_some_and(Kind::has_members);
             // One without members, like a forward declaration, says nothing.
             if has_members && length > HEAD && head.name_off != 0 {
                 btf.definitions.push((id, head.name_off));

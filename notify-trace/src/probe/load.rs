@@ -118,7 +118,7 @@ fn load_object(
     // By its start, among others, a task is known again.
     let has_fields = !offsets
         .missing()
-        .any(|(field, _)| [Feature::Process, Feature::PidNamespace].contains(&field.feature));
+        .any(|(field, _)| field.feature == Feature::Process);
     let typed_task = u32::from(has_fields && has_typed_task);
     loader.override_global("TYPED_TASK", &typed_task, true);
     // An LRU hash hands its entries out to CPUs in batches of 128.

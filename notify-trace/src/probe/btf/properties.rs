@@ -33,6 +33,8 @@ fn ask_all(bytes: &[u8]) -> Result<(), TestCaseError> {
             );
         }
         let _ = btf.has_function("unix_dgram_sendmsg");
+        let found = btf.functions(&["a", "unix_dgram_sendmsg", "b"]);
+        prop_assert!(found.is_sorted_by_key(|(id, _)| *id) && found.len() <= 3);
         let found = offsets::resolve(&btf);
         let absent = found
             .iter()
