@@ -306,7 +306,7 @@ pub static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
 /// userspace writes it, too.
 #[unsafe(link_section = ".bss.asleep")]
 pub static ASLEEP: Table<u32, 1> = Table::new();
-/// Plan of trampolines: 1 once all its programs are attached, whichever came first. Userspace writes it, too.
+/// Plan of trampolines: 1 once all are attached that it can't do without. Userspace writes it, too.
 #[unsafe(link_section = ".bss.open")]
 pub static OPEN: Table<u32, 1> = Table::new();
 /// What wakes the reader: anything that comes.

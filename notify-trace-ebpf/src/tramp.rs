@@ -44,8 +44,8 @@ fn is_unix_datagram(sk: u64) -> bool {
         && peek::<u16>(sk, &SOCK_FAMILY) == Some(AF_UNIX)
 }
 
-/// Whether all programs are attached. Before, no call begins, and without one the others have nothing to go by: so
-/// nothing is seen by half.
+/// Whether all programs are attached that the plan can't do without. Before, no call begins, and without one the others
+/// have nothing to go by: so nothing is seen by half.
 #[inline(always)]
 fn is_open() -> bool {
     // SAFETY: an aligned integer, valid as long as the programs; userspace writes it once.

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{available_parallelism, scope};
 
+use aya::programs::Program;
 use aya::{Btf, Ebpf};
 use notify_trace_common::limits::Emitter;
 
@@ -13,8 +14,8 @@ use crate::event::PlanName;
 use crate::probe::attach::{attach_program, load_program};
 use crate::probe::plan;
 
-/// Loads and attaches what is not `attached` of a plan, and adds it there: in its order, but for what may be early. Ends
-/// before the first that is refused: it is met again when it is tried by itself.
+/// Loads and attaches what is not `attached` of a plan, and adds it there: in its order, but for what may be early.
+/// Ends before the first that is refused: it is met again when it is tried by itself.
 pub(super) fn try_all(
     ebpf: &mut Ebpf,
     functions: &Btf,
@@ -30,31 +31,54 @@ pub(super) fn try_all(
     let place = |turn: usize| order.iter().position(|it| *it == programs[turn]);
     let queue = Queue::new(missing.collect(), place);
     let cpus = available_parallelism().map_or(1, NonZero::get);
+    let load = |turn: usize, program: &mut &mut Program| {
+        load_program(program, programs[turn].target(), functions).is_ok()
+    };
+    let attach = |turn: usize, program: &mut Program| {
+        attach_program(program, programs[turn].target()).is_ok()
+    };
+    let can_be_early = |turn: usize, done: &[usize]| {
+        plan::can_be_early(programs[turn], |other| {
+            attached.contains(&other) || done.iter().any(|turn| programs[*turn] == other)
+        })
+    };
+    let done = run(queue, cpus, load, attach, can_be_early);
+    attached.extend(done.into_iter().map(|turn| programs[turn]));
+}
+
+/// Loads and attaches what is in a queue; the turns of what was attached, in that order. Whether it can be early may
+/// depend on what was attached so far.
+fn run<P: Send>(
+    queue: Queue<P>,
+    cpus: usize,
+    load: impl Fn(usize, &mut P) -> bool + Sync,
+    attach: impl Fn(usize, P) -> bool + Sync,
+    can_be_early: impl Fn(usize, &[usize]) -> bool + Sync,
+) -> Vec<usize> {
     let others = 1..cpus.min(queue.to_load.len());
     let queue = Mutex::new(queue);
-    let can_be_early = |turn: usize| plan::can_be_early(programs[turn]);
     // Whoever has the list attaches. The kernel lets but one do so at a time; others load instead of waiting.
-    let list = Mutex::new(attached);
-    let attach = |attached: &mut Vec<Emitter>| {
-        let next = || lock(&queue).next_to_attach(can_be_early);
-        while let Some((turn, program)) = next() {
-            if attach_program(program, programs[turn].target()).is_err() {
+    let list = Mutex::new(Vec::new());
+    let attach_all = |done: &mut Vec<usize>| {
+        let next = |done: &[usize]| lock(&queue).next_to_attach(|turn| can_be_early(turn, done));
+        while let Some((turn, program)) = next(done) {
+            if !attach(turn, program) {
                 lock(&queue).refuse(0);
                 break;
             }
-            attached.push(programs[turn]);
+            done.push(turn);
         }
     };
     let work = || {
         let next = || lock(&queue).to_load.pop();
-        while let Some((turn, program)) = next() {
-            if load_program(program, programs[turn].target(), functions).is_ok() {
+        while let Some((turn, mut program)) = next() {
+            if load(turn, &mut program) {
                 lock(&queue).loaded.insert(turn, program);
             } else {
                 lock(&queue).refuse(turn);
             }
-            if let Ok(mut attached) = list.try_lock() {
-                attach(&mut attached);
+            if let Ok(mut done) = list.try_lock() {
+                attach_all(&mut done);
             }
         }
     };
@@ -64,8 +88,10 @@ pub(super) fn try_all(
         }
         work();
     });
+    let mut done = list.into_inner().unwrap_or_else(PoisonError::into_inner);
     // What was loaded while another one was attached last.
-    attach(&mut lock(&list));
+    attach_all(&mut done);
+    done
 }
 
 /// Programs, by their turns: their places in the order to attach them.
@@ -143,6 +169,43 @@ mod tests {
             [vec![3], vec![], vec![1], vec![0, 2]]
         );
         assert_eq!(attached(&[2], &[2]), [[2]], "all before it are attached");
+    }
+
+    /// What is attached of five, of which all but the first may be early, by so many threads.
+    fn run_all(cpus: usize, load: fn(usize) -> bool, attach: fn(usize) -> bool) -> Vec<usize> {
+        run(
+            queue(&[0, 1, 2, 3, 4]),
+            cpus,
+            |turn, _| load(turn),
+            |turn, _| attach(turn),
+            // The third one waits for the last one.
+            |turn, done| turn != 2 || done.contains(&4),
+        )
+    }
+
+    #[test]
+    fn all_are_attached_by_however_many_threads() {
+        assert_eq!(run_all(1, |_| true, |_| true), [4, 3, 2, 1, 0]);
+        for _ in 0..500 {
+            let done = run_all(4, |_| true, |_| true);
+            let place = |turn| done.iter().position(|it| *it == turn);
+            assert_eq!(done.len(), 5, "{done:?}");
+            // Or those before it were all attached.
+            assert!(place(4) < place(2) || place(2) == Some(2), "{done:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_attached_behind_one_that_can_not_be_loaded_or_after_one_that_can_not_be_attached()
+    {
+        assert_eq!(run_all(1, |turn| turn != 3, |_| true), [4, 2, 1, 0]);
+        assert_eq!(run_all(1, |_| true, |turn| turn != 3), [4]);
+        for _ in 0..500 {
+            let done = run_all(4, |turn| turn != 1, |_| true);
+            assert!(!done.contains(&1) && done.contains(&0), "{done:?}");
+            let done = run_all(4, |_| true, |turn| turn != 1);
+            assert!(!done.contains(&1), "{done:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! There are four plans, no more. What a kernel can do is never derived from its version.
 
 use std::fmt;
+use std::iter;
 
 use notify_trace_common::limits::Emitter;
 
@@ -141,8 +142,8 @@ pub fn contain(programs: &[Emitter], any: &[Emitter]) -> bool {
 }
 
 /// The programs of a plan in the order to attach them: what ends a datagram's way before what
-/// begins it, so that nothing is seen by half. Trampolines see nothing before all are there, so they may change
-/// places ([`can_be_early`]).
+/// begins it, so that nothing is seen by half. With trampolines no call begins before all are there that the plan can't
+/// do without, so most may change places ([`can_be_early`]).
 #[must_use]
 pub const fn programs(name: PlanName) -> &'static [Emitter] {
     match name {
@@ -192,73 +193,52 @@ pub const fn programs(name: PlanName) -> &'static [Emitter] {
     }
 }
 
-/// The programs of a plan in the order to load them, on several CPUs. Of trampolines, which are attached as they come, the
-/// one that is there at once comes first, because the other one of its function takes several times as long to be
-/// attached; then those that the verifier takes longest for: so all CPUs are busy until the end, and little is left to
-/// attach then. Of others those that are attached first, and the longest ones meanwhile.
+/// The programs of a plan in the order to load them, on several CPUs. Of trampolines, which are attached as they come,
+/// first the two of one function, of which the second takes several times as long to be attached; then those that the
+/// verifier takes longest for: so all CPUs are busy until the end, and little is left to attach then. Of others from
+/// both ends: those that are attached first, and the longest ones meanwhile.
 #[must_use]
-pub const fn programs_to_load(name: PlanName) -> &'static [Emitter] {
-    match name {
-        PlanName::Trampolines => &[
+pub fn programs_to_load(name: PlanName) -> Vec<Emitter> {
+    if name == PlanName::Trampolines {
+        return vec![
             Emitter::TrampSend,
+            Emitter::TrampSent,
             Emitter::TrampQueue,
             Emitter::TrampCopy,
-            Emitter::TrampSent,
             Emitter::TrampDequeue,
             Emitter::TrampConnect,
             Emitter::TrampRelease,
             Emitter::Exit,
-        ],
-        PlanName::Full => &[
-            Emitter::Exit,
-            Emitter::Queue,
-            Emitter::Release,
-            Emitter::CopyReturn,
-            Emitter::DequeueReturn,
-            Emitter::SendExitProbe,
-            Emitter::DequeueEntry,
-            Emitter::ConnectReturn,
-            Emitter::ConnectEntry,
-            Emitter::SendExitTrampoline,
-            Emitter::CopyEntry,
-            Emitter::SendEntry,
-        ],
-        PlanName::NoTrampolines => &[
-            Emitter::Exit,
-            Emitter::Queue,
-            Emitter::Release,
-            Emitter::CopyReturn,
-            Emitter::DequeueReturn,
-            Emitter::SendExitProbe,
-            Emitter::DequeueEntry,
-            Emitter::ConnectReturn,
-            Emitter::ConnectEntry,
-            Emitter::CopyEntry,
-            Emitter::SendEntry,
-        ],
-        PlanName::Tracepoints => &[
-            Emitter::Exit,
-            Emitter::TraceReceive,
-            Emitter::TraceSend,
-            Emitter::TraceCopy,
-        ],
+        ];
     }
+    let mut programs = programs(name).iter().copied();
+    let mut is_front = false;
+    iter::from_fn(|| {
+        is_front = !is_front;
+        if is_front {
+            programs.next()
+        } else {
+            programs.next_back()
+        }
+    })
+    .collect()
 }
 
-/// Whether a program may be attached before those that stand before it in its plan: until all are there it has nothing to
-/// go by, and leaves nothing behind; or it needs no other, as that which sees connect(2) fail.
+/// Whether a program may be attached before those that stand before it in its plan: until all are there it has nothing
+/// to go by, and leaves nothing behind; or it needs no other, as that which sees connect(2) fail. What begins a call
+/// waits for what ends it: a task that the kernel holds up in a trampoline without the latter would begin one for good.
 #[must_use]
-pub const fn can_be_early(program: Emitter) -> bool {
-    matches!(
-        program,
+pub fn can_be_early(program: Emitter, is_attached: impl Fn(Emitter) -> bool) -> bool {
+    match program {
         Emitter::TrampRelease
-            | Emitter::TrampDequeue
-            | Emitter::TrampConnect
-            | Emitter::TrampSent
-            | Emitter::TrampCopy
-            | Emitter::TrampQueue
-            | Emitter::TrampSend
-    )
+        | Emitter::TrampDequeue
+        | Emitter::TrampConnect
+        | Emitter::TrampSent
+        | Emitter::TrampCopy
+        | Emitter::TrampQueue => true,
+        Emitter::TrampSend => is_attached(Emitter::TrampSent),
+        _ => false,
+    }
 }
 
 /// The programs of a plan in the order to detach them, so that what is still attached draws no wrong
@@ -453,7 +433,7 @@ mod tests {
                 programs.sort_unstable();
                 programs
             };
-            assert_eq!(sorted(programs_to_load(name)), sorted(programs(name)));
+            assert_eq!(sorted(&programs_to_load(name)), sorted(programs(name)));
         }
     }
 
@@ -474,7 +454,9 @@ mod tests {
         .iter()
         .flat_map(|name| programs(*name))
         {
-            assert!(!can_be_early(*program), "{program:?}");
+            assert!(!can_be_early(*program, |_| true), "{program:?}");
         }
+        assert!(!can_be_early(Emitter::TrampSend, |it| it != Emitter::TrampSent));
+        assert!(can_be_early(Emitter::TrampSend, |it| it == Emitter::TrampSent));
     }
 }
