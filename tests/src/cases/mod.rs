@@ -118,6 +118,7 @@ static CASES: &[Case] = &[
     together!(calls::a_32_bit_sendto_is_shown, needs[Compat]),
     together!(calls::a_32_bit_sendmsg_is_shown, needs[Compat]),
     together!(calls::a_thread_is_shown_with_its_own_name),
+    together!(calls::senders_that_take_turns_on_one_cpu_are_told_apart),
     together!(addresses::an_abstract_name_with_nuls_is_shown_whole),
     together!(addresses::a_sender_with_a_name_of_its_own_changes_nothing),
     together!(addresses::a_relative_path_finds_the_receiver),
