@@ -336,25 +336,19 @@ impl Shown {
     }
 
     /// Reads all lines; the first one that breaks a promise of the format is an error.
-    pub fn read(lines: &[String]) -> Result<Self> {
+    pub fn read(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self> {
         let mut shown = Self::default();
         let mut by_id = BTreeMap::new();
-        for (index, line) in lines.iter().enumerate() {
-            let is_last = index + 1 == lines.len();
+        for (index, line) in lines.into_iter().enumerate() {
+            let line = line.as_ref();
             shown
-                .take(line, index == 0, is_last, &mut by_id)
+                .take(line, index == 0, &mut by_id)
                 .with_context(|| format!("line {} of the agent: {line}", index + 1))?;
         }
         Ok(shown)
     }
 
-    fn take(
-        &mut self,
-        line: &str,
-        is_first: bool,
-        is_last: bool,
-        by_id: &mut BTreeMap<u64, usize>,
-    ) -> Result<()> {
+    fn take(&mut self, line: &str, is_first: bool, by_id: &mut BTreeMap<u64, usize>) -> Result<()> {
         let value: Value = serde_json::from_str(line)?;
         let kind = value
             .get("type")
@@ -364,7 +358,7 @@ impl Shown {
         if is_first != (kind == "session") {
             bail!("the session is not the first line and no other");
         }
-        if self.summary.is_some() || (kind == "summary" && !is_last) {
+        if self.summary.is_some() {
             bail!("the summary is not the last line");
         }
         match kind.as_str() {

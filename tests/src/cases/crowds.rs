@@ -78,8 +78,9 @@ pub fn two_thousand_a_second_are_all_shown(alone: &Alone<'_>) -> Result<()> {
         .with_context(|| format!("they were sent in {took} ms; {cost}"))
 }
 
-/// How many datagrams each of four processes sends in the flood.
-const FLOOD: u64 = 50_000;
+/// How many datagrams each of four processes sends in the flood. The driver holds all that an agent says of them: with
+/// twice as many, and one that lost few, it had 860 MB when its guest of 1 GiB had no more.
+const FLOOD: u64 = 25_000;
 
 /// Nobody writes down a flood: what was sent is counted, and so is what was read.
 pub fn flood(stage: &mut Stage) -> Result<()> {
@@ -114,8 +115,8 @@ pub fn a_flood_is_shown_or_counted_as_lost(alone: &Alone<'_>) -> Result<()> {
     let playing = play("flood", alone.root)?;
     playing.finish()?;
     agent.signal(Signal::Terminate)?;
-    let ended = agent.ended()?;
-    let shown = Shown::read(&ended.said)?;
+    let mut ended = agent.ended()?;
+    let shown = Shown::read(std::mem::take(&mut ended.said))?;
     let summary = shown.summary.as_ref().context("no summary")?;
     let lost = summary.losses.ring_full + summary.losses.no_ring;
     let missing = summary
