@@ -32,17 +32,22 @@ fn current_node() -> Option<u64> {
     }
 }
 
+/// What was done of a cgroup so far: `SEEN_*` bits.
 #[inline(always)]
-fn remember(id: u64, bits: u32) {
-    // SAFETY: an integer that only this side writes.
-    let before = unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0);
+pub fn seen(id: u64) -> u32 {
+    // SAFETY: an integer that only this side writes; a torn or stale one is not possible.
+    unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn remember(id: u64, before: u32, bits: u32) {
     // Only a cache: if it can't be kept, the path is written or checked once more.
     let _ = CGROUPS_SEEN.insert(id, before | bits, 0);
 }
 
 /// Walks from the current cgroup up to the root and looks for a selected one.
 #[inline(never)]
-pub fn check_wanted(id: u64) -> bool {
+pub fn check_wanted(id: u64, seen: u32) -> bool {
     let mut wanted = false;
     let mut node = current_node();
     for _ in 0..CGROUP_DEPTH_MAX {
@@ -57,6 +62,7 @@ pub fn check_wanted(id: u64) -> bool {
     }
     remember(
         id,
+        seen,
         if wanted {
             SEEN_CHECKED | SEEN_WANTED
         } else {
@@ -76,14 +82,13 @@ pub fn announce<C: EbpfContext>(ctx: &C, emitter: Emitter, scratch: &mut Scratch
     if unsafe { at_hand.read_volatile() } == id {
         return id;
     }
-    // SAFETY: an integer that only this side writes.
-    let seen = unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0);
+    let seen = seen(id);
     if seen & SEEN_ANNOUNCED == 0 {
         let size = describe(scratch, id);
         if size == 0 || !emit::output(ctx, emitter, scratch, Kind::Cgroup, 0, size) {
             return id;
         }
-        remember(id, SEEN_ANNOUNCED);
+        remember(id, seen, SEEN_ANNOUNCED);
     }
     // SAFETY: as above.
     unsafe { at_hand.write_volatile(id) };

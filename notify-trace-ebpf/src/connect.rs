@@ -21,7 +21,8 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
         address: ctx.arg::<u64>(1)?,
         len: u64::from(ctx.arg::<u32>(2)?),
     };
-    emit::begin(Emitter::ConnectEntry, &CONNECTS, &connect)
+    emit::begin(Emitter::ConnectEntry, &CONNECTS, &connect);
+    Some(())
 }
 
 #[inline(always)]

@@ -1,13 +1,14 @@
 //! Writing a record to this CPU's ring, and counting what could not be written.
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_EXIST, BPF_F_CURRENT_CPU, BPF_NOEXIST, BPF_RB_FORCE_WAKEUP};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_perf_event_output};
 use aya_ebpf::maps::HashMap;
-use notify_trace_common::limits::{Counters, Emitter, SCRATCH_BYTES};
+use notify_trace_common::limits::{COUNTER_FIELDS, Counters, Emitter, SCRATCH_BYTES};
 use notify_trace_common::record::{Header, Kind};
 
 use crate::maps::{ASLEEP, BELL, COUNTERS, EVENTS, SCRATCH, Scratch};
@@ -30,20 +31,61 @@ fn counters_of(emitter: u32) -> Option<&'static mut Counters> {
     Some(unsafe { &mut *slot })
 }
 
+/// What one may have to say of a datagram or a call that was not, or not wholly, captured: its place among the words
+/// of [`Counters`].
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Loss {
+    /// [`Counters::calls_full`].
+    CallsFull = word_of(offset_of!(Counters, calls_full)),
+    /// [`Counters::queued_full`].
+    QueuedFull = word_of(offset_of!(Counters, queued_full)),
+    /// [`Counters::unreadable`].
+    Unreadable = word_of(offset_of!(Counters, unreadable)),
+    /// [`Counters::returns_missed`].
+    ReturnsMissed = word_of(offset_of!(Counters, returns_missed)),
+    /// [`Counters::undecided`].
+    Undecided = word_of(offset_of!(Counters, undecided)),
+}
+
+const fn word_of(offset: usize) -> u32 {
+    (offset / size_of::<u64>()) as u32
+}
+
+/// Counts one loss.
+#[inline(always)]
+pub fn count(emitter: Emitter, loss: Loss) {
+    count_word(emitter as u32, loss as u32);
+}
+
+/// One piece of code for all of a program, because each look-up of a map has the kernel copy the program as a whole.
+#[inline(never)]
+fn count_word(emitter: u32, word: u32) {
+    const { assert!(COUNTER_FIELDS.is_power_of_two()) };
+    let Some(counters) = counters_of(emitter) else {
+        return;
+    };
+    let words: *mut u64 = (&raw mut *counters).cast();
+    // SAFETY: a value of nothing but words, and one of them by the mask.
+    unsafe { *words.add(word as usize & (COUNTER_FIELDS - 1)) += 1 };
+}
+
 /// Notes that the current thread is in a call. An entry that is there already is of a call whose end
 /// was missed, since a thread is in one call at a time.
 #[inline(always)]
-pub fn begin<V>(emitter: Emitter, calls: &HashMap<u64, V>, call: &V) -> Option<()> {
+pub fn begin<V>(emitter: Emitter, calls: &HashMap<u64, V>, call: &V) {
     let thread = crate::task::thread();
     if calls.insert(thread, call, u64::from(BPF_NOEXIST)).is_err() {
-        let counters = counters(emitter)?;
-        if calls.insert(thread, call, u64::from(BPF_EXIST)).is_ok() {
-            counters.returns_missed += 1;
-        } else {
-            counters.calls_full += 1;
-        }
+        let is_left = calls.insert(thread, call, u64::from(BPF_EXIST)).is_ok();
+        count(
+            emitter,
+            if is_left {
+                Loss::ReturnsMissed
+            } else {
+                Loss::CallsFull
+            },
+        );
     }
-    Some(())
 }
 
 /// The room of a program on this CPU.
@@ -158,13 +200,14 @@ pub fn number(scratch: &mut Scratch, address: u64) -> u64 {
 }
 
 /// A datagram id that no other datagram has while the programs are attached: the program, the CPU,
-/// and the number of the attempt that is about to be made.
+/// and how many datagrams the program met there.
 #[inline(always)]
-pub fn new_id(emitter: Emitter) -> u64 {
+pub fn new_id(emitter: Emitter, scratch: &mut Scratch) -> u64 {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let attempt = counters(emitter).map_or(0, |counters| counters.attempts + 1);
-    ((emitter as u64 + 1) << 56) | (u64::from(cpu & 0xffff) << 40) | (attempt & 0xff_ffff_ffff)
+    scratch.datagrams += 1;
+    let number = scratch.datagrams & 0xff_ffff_ffff;
+    ((emitter as u64 + 1) << 56) | (u64::from(cpu & 0xffff) << 40) | number
 }
 
 /// Wakes the reader of the rings if it sleeps; once, for it finds all that has come.

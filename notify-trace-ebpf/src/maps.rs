@@ -222,6 +222,8 @@ pub struct Scratch {
     pub pad: u32,
     /// A value that the verifier is to know nothing of.
     pub word: u64,
+    /// Datagrams that got an id here.
+    pub datagrams: u64,
     /// The task that was described last (plan of trampolines).
     pub known: Known,
 }

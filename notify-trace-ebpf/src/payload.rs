@@ -16,7 +16,7 @@ use notify_trace_common::record::{
     SEND_UNREADABLE, Send,
 };
 
-use crate::emit::{at_most, put_address};
+use crate::emit::{Loss, at_most, put_address};
 use crate::maps::{CALL_CLAIMED, CALL_CONTROL, CALL_COPIED, CALLS, Call, SENDERS, Scratch};
 use crate::read::{
     ByHelper, MSG_NAME, MSG_NAMELEN, Pair, SCM_FP_COUNT, SKB_CB, SKB_DATA, SKB_DATA_LEN, SKB_LEN,
@@ -191,7 +191,7 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
     of: &Sending<W>,
 ) {
     let cgroup_id = cgroup::announce(ctx, emitter, scratch);
-    call.id = emit::new_id(emitter);
+    call.id = emit::new_id(emitter, scratch);
     put_address(scratch, core::mem::offset_of!(Send, address));
     let (send, known) = emit::record_and_known::<Send>(scratch);
     W::describe(&mut send.sender, known, cgroup_id);
@@ -232,9 +232,7 @@ pub fn emit_send<C: EbpfContext, W: OfTask>(
             Some(()) => {}
             None => {
                 mark(scratch, SEND_UNREADABLE);
-                if let Some(counters) = emit::counters(emitter) {
-                    counters.unreadable += 1;
-                }
+                emit::count(emitter, Loss::Unreadable);
             }
         }
     }

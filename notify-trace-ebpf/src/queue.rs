@@ -117,7 +117,8 @@ pub fn try_queue(ctx: &ProbeContext) -> Option<()> {
     }
     announce_receiver(ctx, Emitter::Queue, scratch, &key, state);
     let queued = join::<_, ByHelper>(ctx, Emitter::Queue, scratch, call, receiver_sk, &key, state);
-    waiting::put_in_table(Emitter::Queue, call.skb, &queued)
+    waiting::put_in_table(Emitter::Queue, call.skb, &queued);
+    Some(())
 }
 
 /// How many datagrams wait in the queue of a `struct sock`.

@@ -35,7 +35,8 @@ pub fn try_entry(ctx: &ProbeContext) -> Option<()> {
     {
         return None;
     }
-    emit::begin(Emitter::DequeueEntry, &RECEIVES, &sk)
+    emit::begin(Emitter::DequeueEntry, &RECEIVES, &sk);
+    Some(())
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use notify_trace_common::limits::Emitter;
 use notify_trace_common::record::{Kind, Outcome, SEND_NOT_COPIED, SEND_UNREADABLE};
 
+use crate::emit::Loss;
 use crate::maps::{CALL_COPIED, CALLS, Call};
 use crate::payload::{Sending, emit_send, mark, rule_by_destination};
 use crate::read::{SOCK_TYPE, SOCKET_SK, pointer, read};
@@ -82,7 +83,7 @@ pub fn conclude<C: EbpfContext>(
             mark(scratch, SEND_NOT_COPIED);
         } else {
             mark(scratch, SEND_UNREADABLE);
-            emit::counters(emitter)?.unreadable += 1;
+            emit::count(emitter, Loss::Unreadable);
         }
         let of = Sending::by_helper(call);
         emit_send(ctx, emitter, scratch, call, &of);

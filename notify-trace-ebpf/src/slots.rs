@@ -16,6 +16,7 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 
+use crate::emit::Loss;
 use crate::maps::{CALLS, CURRENT, Call, SLOTS};
 use crate::{emit, task};
 
@@ -56,11 +57,9 @@ pub fn begin(emitter: Emitter, sk: u64, msg: u64, len: u32, now_ns: u64) {
         begin_in_table(emitter, thread, sk, msg, len, now_ns);
         return;
     };
-    if call.thread == thread
-        && let Some(counters) = emit::counters(emitter)
-    {
+    if call.thread == thread {
         // Left behind: a thread is in one call at a time.
-        counters.returns_missed += 1;
+        emit::count(emitter, Loss::ReturnsMissed);
     }
     fill(call, thread, sk, msg, len, now_ns);
 }
@@ -80,7 +79,8 @@ pub fn begin_in_table(
     // meanwhile.
     let call = unsafe { &mut *call };
     fill(call, thread, sk, msg, len, now_ns);
-    emit::begin(emitter, &CALLS, call)
+    emit::begin(emitter, &CALLS, call);
+    Some(())
 }
 
 /// What is known of a call that has just begun: who calls, and with what.
@@ -110,9 +110,7 @@ pub fn find(emitter: Emitter, sk: u64) -> Option<Found> {
         }
         // Left behind by a call on another socket.
         call.thread = 0;
-        if let Some(counters) = emit::counters(emitter) {
-            counters.returns_missed += 1;
-        }
+        emit::count(emitter, Loss::ReturnsMissed);
     }
     if let Some(call) = CALLS.get_ptr_mut(thread) {
         // SAFETY: the key is the current thread, so nothing else uses this entry.

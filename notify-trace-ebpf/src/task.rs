@@ -8,7 +8,8 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use notify_trace_common::limits::COMM_LEN;
 use notify_trace_common::record::{TASK_IO_WORKER, Task};
 
-use crate::maps::{CGROUPS, CGROUPS_SEEN, OWN, PIDS};
+use crate::cgroup;
+use crate::maps::{CGROUPS, OWN, PIDS};
 use crate::read::{
     ByHelper, ByLoad, PID_LEVEL, PID_NAMESPACE_INUM, PID_NUMBERS, PID_TASKS, Pair, TASK_COMM,
     TASK_FLAGS, TASK_GROUP_LEADER, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
@@ -78,13 +79,11 @@ pub fn is_wanted() -> bool {
 #[inline(always)]
 fn is_cgroup_wanted() -> bool {
     let id = cgroup_id();
-    // SAFETY: an integer that only this side writes; a torn or stale one is not possible.
-    if let Some(seen) = unsafe { CGROUPS_SEEN.get(id) }
-        && *seen & crate::cgroup::SEEN_CHECKED != 0
-    {
-        return *seen & crate::cgroup::SEEN_WANTED != 0;
+    let seen = cgroup::seen(id);
+    if seen & cgroup::SEEN_CHECKED != 0 {
+        return seen & cgroup::SEEN_WANTED != 0;
     }
-    crate::cgroup::check_wanted(id)
+    cgroup::check_wanted(id, seen)
 }
 
 /// Whether a cgroup id stands in `CGROUPS`.

@@ -15,7 +15,7 @@ use notify_trace_common::record::{
     SEND_CONNECTED, SEND_SENDER_BY_SOCKET, SEND_SENDER_UNKNOWN, SEND_UNREADABLE, Send, Task,
 };
 
-use crate::emit::put_address;
+use crate::emit::{Loss, put_address};
 use crate::maps::{LAST_SENDERS, LastSender, RECEIVING, Receiving, SENDERS, WANTED, Wanted};
 use crate::payload::{is_unix_datagram, socket_inode, take_payload};
 use crate::queue::{announce_receiver, receiver_key, receiver_state};
@@ -89,7 +89,7 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
     send.captured = 0;
     let is_read = take_payload::<ByHelper>(scratch, skb).is_some();
     if !is_read {
-        emit::counters(emitter)?.unreadable += 1;
+        emit::count(emitter, Loss::Unreadable);
     }
     // The payload now stands behind a `Send`, as it does in a `Receiving`.
     let told = told::<ByHelper>(skb);
@@ -112,7 +112,7 @@ pub fn try_copy(ctx: &RawTracePointContext) -> Option<()> {
     receiving.told = told;
     receiving.pad = 0;
     if RECEIVING.insert(thread, &*receiving, 0).is_err() {
-        emit::counters(emitter)?.calls_full += 1;
+        emit::count(emitter, Loss::CallsFull);
     }
     Some(())
 }
@@ -147,12 +147,12 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         Some(last) if last.is_wanted == 0 => return None,
         None if task::is_filtering() => {
             // Who sent it decides whether it is wanted, and is not known yet.
-            emit::counters(emitter)?.undecided += 1;
+            emit::count(emitter, Loss::Undecided);
             return None;
         }
         _ => {}
     }
-    let id = emit::new_id(emitter);
+    let id = emit::new_id(emitter, scratch);
     let socket_inode = receiving.send.socket_inode;
     // A socket without an inode number is closed: its sender returned long ago.
     if last.is_none() && socket_inode != 0 {
@@ -174,7 +174,7 @@ fn receive(ctx: &RawTracePointContext, receiving: &mut Receiving) -> Option<()> 
         )
     };
     if rc != 0 {
-        emit::counters(emitter)?.unreadable += 1;
+        emit::count(emitter, Loss::Unreadable);
         return None;
     }
     let send = emit::record::<Send>(scratch);

@@ -13,6 +13,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::{FEntryContext, FExitContext};
 use notify_trace_common::limits::Emitter;
 
+use crate::emit::Loss;
 use crate::maps::{
     CALL_CONTROL, CALL_COPIED, CALL_UNRELATED, Connect, OPEN, RECEIVER_HAS_PLACES, ReceiverKey,
     ReceiverState, Scratch, UNRELATED, Unrelated,
@@ -255,7 +256,7 @@ pub fn try_sent(ctx: &FExitContext) -> Option<()> {
     }
     if ret >= 0 && call.flags & CALL_COPIED == 0 {
         // The end of its copy was not seen, so `try_queue` could not look at its receiver.
-        emit::counters(Emitter::TrampSent)?.returns_missed += 1;
+        emit::count(Emitter::TrampSent, Loss::ReturnsMissed);
     }
     send::conclude(ctx, Emitter::TrampSent, call, ret)
 }

@@ -19,7 +19,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use notify_trace_common::limits::{Emitter, PLACES_PER_QUEUE, QUEUES_WITH_PLACES};
 
-use crate::emit;
+use crate::emit::{self, Loss};
 use crate::maps::{
     CLAIMS, OVERFLOWED, PLACES, Place, QUEUED, QUEUES, Queue, Queued, RECEIVER_HAS_PLACES,
     ReceiverKey, ReceiverState, Scratch,
@@ -256,7 +256,7 @@ pub fn close(scratch: &mut Scratch, receiver_sk: u64, inode: u64) -> ReceiverSta
 
 /// A datagram is about to be queued; the receiver's lock is held.
 #[inline(always)]
-pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -> Option<()> {
+pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) {
     let number = number_of(scratch, queued.receiver_sk);
     if let Some(queue) = queue_of(number, queued.receiver_sk) {
         let (one, other) = places(scratch, number, skb);
@@ -271,7 +271,7 @@ pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -
         };
         if place.skb() == 0 || place.skb() == skb {
             place.fill(skb, queued);
-            return Some(());
+            return;
         }
         write(&mut queue.spilled, 1);
     } else {
@@ -284,16 +284,15 @@ pub fn put(emitter: Emitter, scratch: &mut Scratch, skb: u64, queued: &Queued) -
             }
         }
     }
-    put_in_table(emitter, skb, queued)
+    put_in_table(emitter, skb, queued);
 }
 
 /// The same where no socket has places.
 #[inline(always)]
-pub fn put_in_table(emitter: Emitter, skb: u64, queued: &Queued) -> Option<()> {
+pub fn put_in_table(emitter: Emitter, skb: u64, queued: &Queued) {
     if QUEUED.insert(skb, queued, 0).is_err() {
-        emit::counters(emitter)?.queued_full += 1;
+        emit::count(emitter, Loss::QueuedFull);
     }
-    Some(())
 }
 
 /// A buffer from a socket has left the queue of another one: what is known of it.
