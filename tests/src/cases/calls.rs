@@ -257,14 +257,15 @@ pub fn senders_that_take_turns_on_one_cpu_are_told_apart(stage: &mut Stage) -> R
             let payload = stage.payload(60 + turn);
             stage.send_to(receiver, socket, &payload)?;
             let child = stage.child(|stage| {
-                let socket = datagram_socket()?;
+                // One for each: some plans know only who sent last through a socket.
+                let (socket, other) = (datagram_socket()?, datagram_socket()?);
                 let payload = stage.payload(70 + turn);
                 stage.send_to(receiver, &socket, &payload)?;
                 thread::scope(|scope| {
                     let thread = scope.spawn(|| {
                         raw::process::set_thread_name("in turn")?;
                         let payload = stage.payload(80 + turn);
-                        stage.send_to(receiver, &socket, &payload)
+                        stage.send_to(receiver, &other, &payload)
                     });
                     thread.join().map_err(|_| anyhow!("the thread panicked"))?
                 })
