@@ -2,6 +2,8 @@
 //! comes back against what this process knows of itself. So a wrong offset, or a hook that never
 //! fires, is found at the start.
 
+mod judge;
+
 use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -12,18 +14,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use notify_trace_common::limits::Emitter;
-use notify_trace_common::record as wire;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use crate::decode::record::{Record, decode};
-use crate::event::PlanName;
+pub use self::judge::Findings;
+use self::judge::{Seen, Truth};
 use crate::probe::attached::Attached;
-use crate::probe::load::{LoadOptions, SELF_TEST_RULE};
-use crate::probe::plan;
+use crate::probe::load::LoadOptions;
 use crate::probe::ring::Rings;
 
 /// What is sent.
@@ -49,38 +48,6 @@ pub fn address() -> Vec<u8> {
 #[must_use]
 pub fn nobody(address: &[u8]) -> Vec<u8> {
     [address, b"/nobody"].concat()
-}
-
-/// What came out of it.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    /// Without these, nothing shown could be trusted.
-    pub fatal: Vec<String>,
-    /// With these, something is not shown.
-    pub warnings: Vec<String>,
-}
-
-/// What of the self-test was seen.
-#[derive(Debug, Default)]
-struct Seen {
-    sends: Vec<(wire::Send, Bytes)>,
-    outcomes: Vec<wire::Outcome>,
-    dequeues: Vec<wire::Dequeue>,
-    receivers: Vec<wire::Receiver>,
-    closed: Vec<wire::ReceiverClosed>,
-    connects: Vec<wire::ConnectFailed>,
-    exits: Vec<wire::Exit>,
-    late: Vec<wire::LateSender>,
-}
-
-/// What this process knows of itself.
-struct Truth {
-    pid: u32,
-    parent: u32,
-    child: u32,
-    receiver_inode: u64,
-    start_ticks: Option<u64>,
-    cgroup: Option<u64>,
 }
 
 /// Runs the self-test. Records that aren't its own are given to `keep`, in the order of reading.
@@ -115,7 +82,7 @@ pub async fn run(
     let findings = run_once(loaded, rings, options, sender_to_be, &mut keep).await?;
     let is_disturbed = !findings.is_complete() && has_grown(skipped, loaded.programs_skipped());
     Ok(if is_disturbed {
-        findings.with_doubt()
+        findings.with_doubt(ATTEMPTS)
     } else {
         findings
     })
@@ -183,7 +150,9 @@ async fn run_once(
                 keep(bytes);
             }
         });
-        let is_complete = seen.judge(loaded, &truth).is_complete();
+        let is_complete = seen
+            .judge(&loaded.programs, loaded.plan.name, &truth)
+            .is_complete();
         if is_complete
             || tokio::time::timeout_at(deadline, rings.readable())
                 .await
@@ -194,7 +163,7 @@ async fn run_once(
     }
     loaded.let_pass_no_more(truth.child)?;
     loaded.let_pass_no_more(pid)?;
-    Ok(seen.judge(loaded, &truth))
+    Ok(seen.judge(&loaded.programs, loaded.plan.name, &truth))
 }
 
 /// The abstract name that a child is to send to, if these arguments are those of one.
@@ -338,200 +307,6 @@ fn own_cgroup() -> Option<u64> {
         })
 }
 
-impl Seen {
-    /// Takes a record if it is the self-test's own.
-    fn take(&mut self, bytes: &Bytes, pid: u32, child: u32) -> bool {
-        let Ok(record) = decode(bytes) else {
-            return false;
-        };
-        match record {
-            Record::Send { send, payload } if send.rule == SELF_TEST_RULE => {
-                self.sends.push((send, payload));
-            }
-            Record::Outcome(outcome) if outcome.rule == SELF_TEST_RULE => {
-                self.outcomes.push(outcome);
-            }
-            Record::Dequeue(dequeue) if dequeue.rule == SELF_TEST_RULE => {
-                self.dequeues.push(dequeue);
-            }
-            Record::Receiver(receiver) if receiver.rule == SELF_TEST_RULE => {
-                self.receivers.push(receiver);
-            }
-            Record::ReceiverClosed(closed) if closed.rule == SELF_TEST_RULE => {
-                self.closed.push(closed);
-            }
-            Record::ConnectFailed(failed) if failed.rule == SELF_TEST_RULE => {
-                self.connects.push(failed);
-            }
-            Record::Exit(exit) if exit.tgid == child && child != 0 => self.exits.push(exit),
-            Record::LateSender(late) if [pid, child].contains(&late.sender.tgid) => {
-                self.late.push(late);
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// Holds what was seen against what is true.
-    fn judge(&self, loaded: &Attached, truth: &Truth) -> Findings {
-        let is_attached = |any: &[Emitter]| plan::contain(&loaded.programs, any);
-        let mut findings = Findings::default();
-        let sees_queue = is_attached(plan::QUEUE);
-        let is_by_receiver = loaded.plan.name == PlanName::Tracepoints;
-        // Two are read; the third is left unread, which this plan can't see.
-        let expected = if is_by_receiver { 2 } else { 3 };
-        if self.sends.len() != expected {
-            findings.fatal.push(format!(
-                "{} of {expected} datagrams came back",
-                self.sends.len()
-            ));
-        }
-        for (send, payload) in &self.sends {
-            self.judge_send(send, payload, truth, &mut findings);
-        }
-        let mut expect = |is_expected: bool, seen: usize, wanted: usize, what: &str| {
-            if is_expected && seen != wanted {
-                findings
-                    .warnings
-                    .push(format!("self-test: {seen} of {wanted} {what} came back"));
-            }
-        };
-        expect(!is_by_receiver, self.outcomes.len(), 3, "results");
-        expect(
-            (is_attached(plan::DEQUEUE) && sees_queue) || is_by_receiver,
-            self.dequeues.len(),
-            2,
-            "deliveries",
-        );
-        expect(
-            is_attached(plan::RELEASE) && sees_queue,
-            self.closed.len(),
-            1,
-            "closed receivers",
-        );
-        // In the other plan only senders that outlive the delivery are followed.
-        expect(
-            is_attached(&[Emitter::Exit]) && !is_by_receiver,
-            self.exits.len(),
-            1,
-            "exits",
-        );
-        expect(
-            sees_queue || is_by_receiver,
-            self.receivers.len(),
-            1,
-            "receivers",
-        );
-        expect(
-            is_attached(plan::CONNECT),
-            self.connects.len(),
-            1,
-            "failed connects",
-        );
-        for dequeue in &self.dequeues {
-            if dequeue.reader.tgid != truth.pid {
-                findings
-                    .warnings
-                    .push("self-test: a wrong reader came back".to_owned());
-            }
-            if dequeue.flags & wire::DEQUEUE_CREDENTIALS != 0
-                && ![truth.pid, truth.child].contains(&dequeue.told_pid)
-            {
-                findings
-                    .warnings
-                    .push("self-test: wrong credentials came back".to_owned());
-            }
-        }
-        for closed in &self.closed {
-            if closed.queue_len != 1 {
-                findings
-                    .warnings
-                    .push("self-test: a wrong queue length came back".to_owned());
-            }
-        }
-        findings
-    }
-
-    fn judge_send(
-        &self,
-        send: &wire::Send,
-        payload: &Bytes,
-        truth: &Truth,
-        findings: &mut Findings,
-    ) {
-        if payload[..] != *PAYLOAD || usize::try_from(send.len) != Ok(PAYLOAD.len()) {
-            findings
-                .fatal
-                .push("a payload came back changed".to_owned());
-        }
-        let mut sender = send.sender;
-        if send.flags & wire::SEND_SENDER_UNKNOWN != 0 {
-            let Some(late) = self
-                .late
-                .iter()
-                .find(|late| late.header.id == send.header.id)
-            else {
-                return;
-            };
-            sender = late.sender;
-        }
-        if ![truth.pid, truth.child].contains(&sender.tgid) {
-            findings
-                .fatal
-                .push("a datagram came back with a wrong sender".to_owned());
-            return;
-        }
-        let mut expect = |is_right: bool, what: &str| {
-            if !is_right {
-                findings
-                    .warnings
-                    .push(format!("self-test: a wrong {what} came back"));
-            }
-        };
-        if sender.tgid == truth.pid {
-            expect([0, truth.parent].contains(&sender.parent_tgid), "parent");
-            if let (Some(ticks), true) = (truth.start_ticks, sender.start_boottime_ns != 0) {
-                // The kernel shows ticks of 1/100 s, rounded down.
-                let shown = sender.start_boottime_ns / 10_000_000;
-                expect(shown.abs_diff(ticks) <= 1, "start time");
-            }
-            if let Some(cgroup) = truth.cgroup {
-                expect(sender.cgroup_id == cgroup, "cgroup");
-            }
-            expect(
-                send.fds == 1 || send.flags & wire::SEND_FDS_UNKNOWN != 0,
-                "number of file descriptors",
-            );
-        } else {
-            expect([0, truth.pid].contains(&sender.parent_tgid), "parent");
-        }
-        expect(sender.uid == rustix::process::getuid().as_raw(), "user");
-        expect(
-            [0, truth.receiver_inode].contains(&send.receiver_inode),
-            "receiver",
-        );
-    }
-}
-
-impl Findings {
-    fn is_complete(&self) -> bool {
-        self.fatal.is_empty() && self.warnings.is_empty()
-    }
-
-    /// Says that what is missing need not be due to the hooks.
-    fn with_doubt(mut self) -> Self {
-        let doubt = format!(
-            "the kernel skipped program runs in each of {ATTEMPTS} attempts, so a hook that seems silent may work"
-        );
-        if self.fatal.is_empty() {
-            self.warnings.push(format!("self-test: {doubt}"));
-        } else {
-            self.fatal.push(doubt);
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -554,19 +329,5 @@ mod tests {
         assert!(!has_grown(Some(1), Some(1)));
         assert!(!has_grown(Some(0), None), "this kernel doesn't count");
         assert!(!has_grown(None, None));
-    }
-
-    #[test]
-    fn a_doubt_stands_where_it_is_read() {
-        let with = |fatal: &[&str]| {
-            let findings = Findings {
-                fatal: fatal.iter().map(ToString::to_string).collect(),
-                warnings: vec!["self-test: 0 of 1 exits came back".to_owned()],
-            };
-            let findings = findings.with_doubt();
-            (findings.fatal.len(), findings.warnings.len())
-        };
-        assert_eq!(with(&[]), (0, 2));
-        assert_eq!(with(&["0 of 3 datagrams came back"]), (2, 1));
     }
 }
