@@ -32,10 +32,11 @@ fn current_node() -> Option<u64> {
     }
 }
 
-/// What was done of a cgroup so far: `SEEN_*` bits.
+/// What was done of a cgroup so far: `SEEN_*` bits. Another CPU may add one before this one is done: what it adds may
+/// be lost, and costs one more path or check.
 #[inline(always)]
 pub fn seen(id: u64) -> u32 {
-    // SAFETY: an integer that only this side writes; a torn or stale one is not possible.
+    // SAFETY: an aligned integer that only this side writes, copied at once.
     unsafe { CGROUPS_SEEN.get(id) }.copied().unwrap_or(0)
 }
 

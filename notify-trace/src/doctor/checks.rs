@@ -249,7 +249,8 @@ mod tests {
         assert_eq!(self_test(&outcome).status, Status::Ok);
         outcome.findings = Some(Findings {
             fatal: vec!["0 of 3 datagrams came back".to_owned()],
-            warnings: Vec::new(),
+            missing: 1,
+            ..Findings::default()
         });
         assert_eq!(self_test(&outcome).status, Status::Bad);
     }

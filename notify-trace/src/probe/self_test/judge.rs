@@ -17,6 +17,8 @@ pub struct Findings {
     pub fatal: Vec<String>,
     /// With these, something is not shown.
     pub warnings: Vec<String>,
+    /// How many of all these say that a record did not come, and not what is wrong with one that did.
+    pub missing: usize,
 }
 
 /// What of the self-test was seen.
@@ -84,11 +86,12 @@ impl Seen {
         let is_by_receiver = plan == PlanName::Tracepoints;
         // Two are read; the third is left unread, which this plan can't see.
         let expected = if is_by_receiver { 2 } else { 3 };
-        if self.sends.len() != expected {
-            findings.fatal.push(format!(
-                "{} of {expected} datagrams came back",
-                self.sends.len()
-            ));
+        let sent = self.sends.len();
+        if sent != expected {
+            findings
+                .fatal
+                .push(format!("{sent} of {expected} datagrams came back"));
+            findings.missing += usize::from(sent < expected);
         }
         for (send, payload) in &self.sends {
             self.judge_send(send, payload, truth, &mut findings);
@@ -98,6 +101,7 @@ impl Seen {
                 findings
                     .warnings
                     .push(format!("self-test: {seen} of {wanted} {what} came back"));
+                findings.missing += usize::from(seen < wanted);
             }
         };
         expect(!is_by_receiver, self.outcomes.len(), 3, "results");
@@ -222,10 +226,15 @@ impl Findings {
         self.fatal.is_empty() && self.warnings.is_empty()
     }
 
+    /// Whether records are missing, and nothing is wrong with those that came.
+    pub(super) fn are_only_missing(&self) -> bool {
+        self.missing > 0 && self.missing == self.fatal.len() + self.warnings.len()
+    }
+
     /// Says that what is missing need not be due to the hooks.
     pub(super) fn with_doubt(mut self, attempts: u32) -> Self {
         let doubt = format!(
-            "the kernel skipped program runs in each of {attempts} attempts, so a hook that seems silent may work"
+            "the kernel went on skipping program runs over {attempts} attempts, so a hook that seems silent may work"
         );
         if self.fatal.is_empty() {
             self.warnings.push(format!("self-test: {doubt}"));
@@ -238,6 +247,8 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros as _;
+
     use super::*;
 
     #[test]
@@ -246,11 +257,51 @@ mod tests {
             let findings = Findings {
                 fatal: fatal.iter().map(ToString::to_string).collect(),
                 warnings: vec!["self-test: 0 of 1 exits came back".to_owned()],
+                missing: fatal.len() + 1,
             };
             let findings = findings.with_doubt(3);
             (findings.fatal.len(), findings.warnings.len())
         };
         assert_eq!(with(&[]), (0, 2));
         assert_eq!(with(&["0 of 3 datagrams came back"]), (2, 1));
+    }
+
+    /// What is found where so many of three datagrams were seen, of which this process sent each, as it says.
+    fn found(seen: usize, sender: u32, payload: &'static [u8]) -> Findings {
+        let truth = Truth {
+            pid: 7,
+            parent: 1,
+            child: 8,
+            receiver_inode: 50,
+            start_ticks: None,
+            cgroup: None,
+        };
+        let send = wire::Send {
+            sender: wire::Task {
+                tgid: sender,
+                uid: rustix::process::getuid().as_raw(),
+                ..wire::Task::new_zeroed()
+            },
+            len: 24,
+            fds: 1,
+            ..wire::Send::new_zeroed()
+        };
+        let seen = Seen {
+            sends: vec![(send, Bytes::from_static(payload)); seen],
+            outcomes: vec![wire::Outcome::new_zeroed(); 3],
+            ..Seen::default()
+        };
+        seen.judge(&[], PlanName::Full, &truth)
+    }
+
+    #[test]
+    fn what_came_and_is_wrong_is_told_from_what_did_not_come() {
+        assert!(found(3, 7, PAYLOAD).is_complete());
+        assert!(!found(3, 7, PAYLOAD).are_only_missing());
+        assert!(found(2, 7, PAYLOAD).are_only_missing());
+        assert!(found(0, 7, PAYLOAD).are_only_missing());
+        assert!(!found(2, 9, PAYLOAD).are_only_missing(), "a wrong sender");
+        assert!(!found(2, 7, b"another").are_only_missing(), "changed");
+        assert!(!found(4, 7, PAYLOAD).are_only_missing(), "one too many");
     }
 }
