@@ -40,6 +40,9 @@ use table::Table;
 /// straggler is recognised as one.
 const REMEMBERED: usize = 65_536;
 
+/// How many processes that exited are remembered: a second record of one comes within moments of the first.
+const EXITED: usize = 4_096;
+
 /// How the join works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinConfig {
@@ -101,6 +104,8 @@ pub struct Join {
     done: Recent<u64, ()>,
     /// Closed receivers by inode number.
     closed: Recent<u64, Closed>,
+    /// Processes that exited, by id and start.
+    exited: Recent<(u32, u64), ()>,
     counters: Counters,
     /// How many datagrams have got a number.
     numbered: u64,
@@ -136,6 +141,7 @@ impl Join {
             refusals: Refusals::new(),
             done: Recent::new(REMEMBERED),
             closed: Recent::new(REMEMBERED),
+            exited: Recent::new(EXITED),
             counters: Counters::default(),
             numbered: 0,
             now_ns: 0,
@@ -153,7 +159,7 @@ impl Join {
             Record::LateSender(late) => self.learn(id, Fact::LateSender(late), ctx, out),
             Record::ReceiverClosed(closed) => self.receiver_closed(closed, ctx, out),
             Record::ConnectFailed(failed) => self.connect_failed(failed, ctx, out),
-            Record::Exit(exit) => out(Event::Exit(build::exit(exit, ctx.clock))),
+            Record::Exit(exit) => self.exit(exit, ctx, out),
             Record::Cgroup { cgroup, path } => {
                 self.names.learn_cgroup(cgroup.cgroup_id, path.clone());
             }

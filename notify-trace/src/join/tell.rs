@@ -1,8 +1,8 @@
 //! What the join says: which datagrams, under which number, and in which events.
 
-use notify_trace_common::record::{ConnectFailed, ReceiverClosed};
+use notify_trace_common::record::{ConnectFailed, Exit, ReceiverClosed};
 
-use super::build::Build;
+use super::build::{self, Build};
 use super::datagram::{self, Datagram, Told};
 use super::{Closed, Context, Counters, Join};
 use crate::event::{DeliveryState, Event};
@@ -115,6 +115,19 @@ impl Join {
         if let Some(counter) = self.counters.of(now) {
             *counter += 1;
         }
+    }
+
+    /// A process exited. Its last two threads may both find that no other lives on; where a datagram of it is received
+    /// between their looks (plan of tracepoints), each of them says so.
+    pub(super) fn exit(&mut self, exit: &Exit, ctx: &Context<'_>, out: &mut impl FnMut(Event)) {
+        if exit.start_boottime_ns != 0 {
+            let process = (exit.tgid, exit.start_boottime_ns);
+            if self.exited.get(&process).is_some() {
+                return;
+            }
+            self.exited.insert(process, ());
+        }
+        out(Event::Exit(build::exit(exit, ctx.clock)));
     }
 
     /// What waited in the socket's queue is destroyed with it, and told of first.

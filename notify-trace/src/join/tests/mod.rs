@@ -7,14 +7,14 @@ mod records;
 mod tracepoints;
 
 use records::{
-    FULL, MANAGER, MS, Scene, US, address, closed, connect_failed, dequeue, exit, outcome,
-    receiver, send,
+    FULL, MANAGER, MS, Scene, TRACEPOINTS, US, address, closed, connect_failed, dequeue, exit,
+    outcome, receiver, send,
 };
 
 use super::*;
 use crate::event::{DeliveryState, Errno, SendResult, Unknown};
 use notify_trace_common::record::{
-    Header, Outcome, ReceiverClosed, SEND_CONNECTED, SEND_NOT_COPIED, Send,
+    Exit, Header, Outcome, ReceiverClosed, SEND_CONNECTED, SEND_NOT_COPIED, Send,
 };
 
 #[test]
@@ -80,6 +80,25 @@ fn the_time_of_later_records_makes_it_pending_too() {
     scene.push(exit(400 * MS, 1));
     let events = scene.take();
     assert!(matches!(events[..], [Event::Send(_), Event::Exit(_)]));
+}
+
+#[test]
+fn a_process_exits_once() {
+    let mut scene = Scene::new(TRACEPOINTS);
+    let mut exits = |start_boottime_ns: u64| {
+        scene.push(Exit {
+            start_boottime_ns,
+            ..exit(400 * MS, 42)
+        });
+        scene.take().len()
+    };
+    assert_eq!([exits(7), exits(7)], [1, 0]);
+    assert_eq!([exits(8), exits(7)], [1, 0], "its number was used again");
+    assert_eq!(
+        [exits(0), exits(0)],
+        [1, 1],
+        "they may be two: nobody knows"
+    );
 }
 
 #[test]
