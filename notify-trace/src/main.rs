@@ -11,7 +11,7 @@ use notify_trace::cli::{
     agent, compare, derive, doctor, expect, record, replay, report, sockets, timeline, trace,
 };
 use notify_trace::escape;
-use notify_trace::probe::{loader, self_test};
+use notify_trace::probe::{descriptors, loader, self_test};
 
 fn main() -> ExitCode {
     let result = match self_test::address_of_child(env::args_os()) {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Some(address) => self_test::child(&address).map(|()| Exit::Success),
         None => {
             let verb = Cli::parse().verb;
+            descriptors::make_room();
             loader::prepare().and_then(|()| run(verb))
         }
     };

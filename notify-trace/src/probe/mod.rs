@@ -2,7 +2,8 @@
 //!
 //! `kernel_types` reads the kernel's types, `btf` and `offsets` find structure offsets in them, `preemption` tells
 //! whether programs may be preempted, `plan` decides which to attach (all but the first are pure),
-//! `loader` is aya's, `load` loads the object, `attach` attaches the programs, as many as can be `at_once`; they are
+//! `loader` is aya's, and `descriptors` makes room for what comes of it: both before anything else. `load` loads
+//! the object, `attach` attaches the programs, as many as can be `at_once`; they are
 //! `attached` until the end, when `abandoned` looks for calls that nobody will end any more,
 //! `ring` reads what they write, `self_test` sends a datagram
 //! through every hook before anyone relies on them, `start` does all of that in order, `refusal` is
@@ -14,6 +15,7 @@ mod at_once;
 pub mod attach;
 pub mod attached;
 pub mod btf;
+pub mod descriptors;
 pub mod error;
 #[cfg(feature = "kernel-log")]
 pub mod kernel_log;
