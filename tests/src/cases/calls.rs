@@ -250,30 +250,35 @@ pub fn a_thread_is_shown_with_its_own_name(stage: &mut Stage) -> Result<()> {
 
 /// What is kept of the sender before is of no use for the next one.
 pub fn senders_that_take_turns_on_one_cpu_are_told_apart(stage: &mut Stage) -> Result<()> {
-    deliver(stage, 9, |stage, receiver, socket| {
-        raw::process::run_on_cpu(0)?;
-        let mut children = Vec::new();
-        for turn in 0..3 {
-            let payload = stage.payload(60 + turn);
-            stage.send_to(receiver, socket, &payload)?;
-            let child = stage.child(|stage| {
-                // One for each: some plans know only who sent last through a socket.
-                let (socket, other) = (datagram_socket()?, datagram_socket()?);
-                let payload = stage.payload(70 + turn);
-                stage.send_to(receiver, &socket, &payload)?;
-                thread::scope(|scope| {
-                    let thread = scope.spawn(|| {
-                        raw::process::set_thread_name("in turn")?;
-                        let payload = stage.payload(80 + turn);
-                        stage.send_to(receiver, &other, &payload)
-                    });
-                    thread.join().map_err(|_| anyhow!("the thread panicked"))?
-                })
-            })?;
-            child.wait_exited()?;
-            children.push(child);
-        }
-        // Not before: what is sent is noted as of the process that was noted last.
-        children.into_iter().try_for_each(|child| stage.join(child))
-    })
+    let mut receiver = stage.receiver()?;
+    let socket = datagram_socket()?;
+    raw::process::run_on_cpu(0)?;
+    let mut children = Vec::new();
+    for turn in 0..3 {
+        let payload = stage.payload(60 + turn);
+        stage.send_to(&receiver, &socket, &payload)?;
+        let child = stage.child(|stage| {
+            // One for each: some plans know only who sent last through a socket.
+            let (socket, other) = (datagram_socket()?, datagram_socket()?);
+            let payload = stage.payload(70 + turn);
+            stage.send_to(&receiver, &socket, &payload)?;
+            thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    raw::process::set_thread_name("in turn")?;
+                    let payload = stage.payload(80 + turn);
+                    stage.send_to(&receiver, &other, &payload)
+                });
+                thread.join().map_err(|_| anyhow!("the thread panicked"))?
+            })
+        })?;
+        child.wait_exited()?;
+        children.push(child);
+    }
+    // A sender is to be there, be it as a zombie, while its datagrams are read.
+    receiver.wait(9)?;
+    // Not before: what is sent is noted as of the process that was noted last.
+    children
+        .into_iter()
+        .try_for_each(|child| stage.join(child))?;
+    stage.stop(receiver)
 }
