@@ -10,8 +10,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 const LINKER: &str = "bpf-linker";
+/// What the kernel side is built to.
+const OBJECTS: [&str; 2] = ["notify-trace-ebpf", "notify-trace-queues"];
 const HELP: &str = "run `cargo xtask setup`, which provides what is missing";
 
 fn main() -> Result<()> {
@@ -22,13 +26,11 @@ fn main() -> Result<()> {
     let root_dir = format!("{manifest_dir}/../notify-trace-ebpf");
     let is_skipped =
         env::var_os("AYA_BUILD_SKIP").is_some_and(|skip| skip == "1" || skip == "true");
+    let folder = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     if is_skipped {
         // A check-only job: the agent compiles, but has no programs to load.
-        let folder = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
-        for object in ["notify-trace-ebpf", "notify-trace-queues"] {
-            let object = folder.join(object);
-            std::fs::write(&object, [])
-                .with_context(|| format!("cannot write {}", object.display()))?;
+        for object in OBJECTS {
+            write(&folder.join(object), &[])?;
         }
     }
     let mut toolchain = String::from("none");
@@ -72,7 +74,49 @@ fn main() -> Result<()> {
         }],
         Toolchain::Custom(&toolchain),
     )
-    .with_context(|| format!("the kernel side does not build with toolchain {toolchain}; {HELP}"))
+    .with_context(|| {
+        format!("the kernel side does not build with toolchain {toolchain}; {HELP}")
+    })?;
+    if !is_skipped {
+        for object in OBJECTS {
+            let path = folder.join(object);
+            let stripped = without_dwarf(&read(&path)?)
+                .with_context(|| format!("cannot strip {}", path.display()))?;
+            write(&path, &stripped)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An object without DWARF: four fifths of it, which nobody reads, since the kernel's debug information (BTF) stays;
+/// but aya puts all relocations into tables before it loads a program.
+fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in builder.sections.iter_mut() {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM puts names of sections and of symbols into one table, which the builder does not.
+    let is_of_sections = |data: &SectionData| matches!(data, SectionData::SectionString);
+    if !builder.sections.iter().any(|it| is_of_sections(&it.data)) {
+        let names = builder.sections.add();
+        names.name = b".shstrtab"[..].into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// Name of the rustup toolchain that compiles the kernel side.
