@@ -137,11 +137,7 @@ impl Seen {
             "failed connects",
         );
         for dequeue in &self.dequeues {
-            if dequeue.reader.tgid != truth.pid {
-                findings
-                    .warnings
-                    .push("self-test: a wrong reader came back".to_owned());
-            }
+            findings.expect(dequeue.reader.tgid == truth.pid, "reader");
             if dequeue.flags & wire::DEQUEUE_CREDENTIALS != 0
                 && ![truth.pid, truth.child].contains(&dequeue.told_pid)
             {
@@ -151,11 +147,7 @@ impl Seen {
             }
         }
         for closed in &self.closed {
-            if closed.queue_len != 1 {
-                findings
-                    .warnings
-                    .push("self-test: a wrong queue length came back".to_owned());
-            }
+            findings.expect(closed.queue_len == 1, "queue length");
         }
         findings
     }
@@ -189,13 +181,7 @@ impl Seen {
                 .push("a datagram came back with a wrong sender".to_owned());
             return;
         }
-        let mut expect = |is_right: bool, what: &str| {
-            if !is_right {
-                findings
-                    .warnings
-                    .push(format!("self-test: a wrong {what} came back"));
-            }
-        };
+        let mut expect = |is_right, what| findings.expect(is_right, what);
         if sender.tgid == truth.pid {
             expect([0, truth.parent].contains(&sender.parent_tgid), "parent");
             if let (Some(ticks), true) = (truth.start_ticks, sender.start_boottime_ns != 0) {
@@ -222,6 +208,14 @@ impl Seen {
 }
 
 impl Findings {
+    /// Warns of what came and is not right.
+    fn expect(&mut self, is_right: bool, what: &str) {
+        if !is_right {
+            self.warnings
+                .push(format!("self-test: a wrong {what} came back"));
+        }
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.fatal.is_empty() && self.warnings.is_empty()
     }
