@@ -30,9 +30,6 @@ pub(super) fn try_all(
     let order = plan::programs_to_load(name);
     let place = |turn: usize| order.iter().position(|it| *it == programs[turn]);
     let queue = Queue::new(missing.collect(), place);
-    if queue.to_load.is_empty() {
-        return;
-    }
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let load = |turn: usize, program: &mut &mut Program| {
         load_program(program, programs[turn].target(), functions).is_ok()

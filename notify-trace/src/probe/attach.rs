@@ -27,13 +27,13 @@ impl Loading {
         forced: Option<PlanName>,
         preemption: &Preemption,
     ) -> Result<Result<Attached, String>, AttachError> {
-        match preemption {
-            Preemption::Possible(why) => self.warnings.push(format!(
+        if let Preemption::Possible(why) = preemption {
+            self.warnings.push(format!(
                 "datagrams may be missed where programs_skipped grows: trampolines may be \
                  preempted, and others skipped meanwhile: {why}"
-            )),
-            Preemption::Never => self.try_all(PlanName::Trampolines),
+            ));
         }
+        self.try_all(PlanName::Trampolines);
         let facts = Facts {
             trampolines_alone: Some(self.attempt(Emitter::TrampCopy)?),
             ..Facts::default()
@@ -72,6 +72,8 @@ impl Loading {
         self.find_facts(&mut facts, forced)?;
         loop {
             let choice = plan::choose(&facts, forced).map_err(no_plan)?;
+            self.keep_only(plan::programs(choice.name));
+            self.try_all(choice.name);
             match self.attach_plan(choice.name)? {
                 Ok(done) => return Ok(self.attached(choice, done)),
                 Err(refusal) if forced.is_none() && choice.name != PlanName::Tracepoints => {
@@ -114,8 +116,8 @@ impl Loading {
         }
     }
 
-    /// Attaches the programs of a plan, and nothing else. The inner error is the refusal of a
-    /// program that the plan can't do without.
+    /// Attaches those programs of a plan that are not, one by one. The inner error is the refusal of a program that the
+    /// plan can't do without.
     #[expect(clippy::type_complexity, reason = "used once")]
     fn attach_plan(
         &mut self,
@@ -126,13 +128,6 @@ impl Loading {
             .iter()
             .map(|limit| (*limit).to_owned())
             .collect();
-        // What was tried before, and is not of this plan.
-        for program in Emitter::ALL {
-            if !plan::programs(name).contains(&program) {
-                self.drop(program);
-            }
-        }
-        self.try_all(name);
         for &program in plan::programs(name) {
             match (self.attempt(program)?, plan::limit_without(program)) {
                 (Ok(()), _) => attached.push(program),
@@ -211,6 +206,15 @@ impl Loading {
     /// Loads and attaches all of a plan at once, up to the first that is refused.
     fn try_all(&mut self, name: PlanName) {
         at_once::try_all(&mut self.ebpf, &self.functions, name, &mut self.attached);
+    }
+
+    /// Drops what was tried, and is none of these.
+    fn keep_only(&mut self, programs: &[Emitter]) {
+        for program in Emitter::ALL {
+            if !programs.contains(&program) {
+                self.drop(program);
+            }
+        }
     }
 
     fn drop(&mut self, program: Emitter) {
