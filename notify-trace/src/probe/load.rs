@@ -28,6 +28,10 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
 
+/// Entries of tables that only take what finds no place of its own (plan of trampolines): a call in `SLOTS`, a
+/// receiver in `QUEUES`.
+const OVERFLOW: u32 = 4_096;
+
 /// What to load and attach.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -68,9 +72,10 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
     });
     let bytes = bytes?;
     let btf = bytes.parse()?;
+    let entries = entries(options, rules);
     let (loaded, functions) = scope(|threads| {
         let functions = threads.spawn(|| kernel_types::targets(&btf));
-        let loaded = load_object(options, room, &btf, has_typed_task);
+        let loaded = load_object(options, &entries, room, &btf, has_typed_task);
         (loaded, join(functions))
     });
     let (ebpf, warnings) = loaded?;
@@ -81,7 +86,7 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
         warnings,
     };
     loading
-        .fill(options, rules)
+        .fill(options, entries)
         .map_err(|error| AttachError::Refused {
             what: "fill a map".to_owned(),
             source: error,
@@ -92,6 +97,7 @@ pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading,
 /// Sets what the programs take for constants, sizes the maps and makes them; also what can't be told here.
 fn load_object(
     options: &LoadOptions,
+    entries: &[(Entry, u32)],
     room: Room,
     btf: &Btf<'_>,
     has_typed_task: bool,
@@ -123,11 +129,18 @@ fn load_object(
     loader.override_global("TYPED_TASK", &typed_task, true);
     // An LRU hash hands its entries out to CPUs in batches of 128.
     let aging = 16_384.max(cpus.saturating_mul(256));
-    for map in ["QUEUED", "RECEIVERS", "CGROUPS_SEEN", "SENDERS"] {
+    for map in ["QUEUED", "CGROUPS_SEEN", "SENDERS"] {
         loader.map_max_entries(map, aging);
+    }
+    // Filled once, right after they are made.
+    for (map, used) in used(options, entries) {
+        loader.map_max_entries(map, u32::try_from(used).unwrap_or(u32::MAX).max(1));
     }
     match room {
         Room::Trampolines => {
+            // Both hold what finds no place of its own.
+            loader.map_max_entries("CALLS", OVERFLOW);
+            loader.map_max_entries("RECEIVERS", OVERFLOW.max(cpus.saturating_mul(256)));
             loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
             for map in [
                 "RECEIVES",
@@ -141,6 +154,7 @@ fn load_object(
         }
         Room::Others => {
             loader.map_max_entries("CLAIMS", 1);
+            loader.map_max_entries("RECEIVERS", aging);
             let may_trace = options
                 .plan
                 .is_none_or(|plan| plan == PlanName::Tracepoints);
@@ -169,6 +183,28 @@ fn has_typed_task() -> bool {
     .unwrap_or(false)
 }
 
+/// What the kernel side selects by: the rules, and the self-test's own sockets.
+fn entries(options: &LoadOptions, rules: &Rules) -> Vec<(Entry, u32)> {
+    let mut entries = rules.entries();
+    let own = &options.self_test_address;
+    entries.push((Entry::Exact(own.clone()), SELF_TEST_RULE));
+    entries.push((Entry::Exact(self_test::nobody(own)), SELF_TEST_RULE));
+    entries
+}
+
+/// How many entries there are for each map that they, or the filters, go to.
+fn used(options: &LoadOptions, entries: &[(Entry, u32)]) -> [(&'static str, usize); 6] {
+    let count = |is: fn(&Entry) -> bool| entries.iter().filter(|(entry, _)| is(entry)).count();
+    [
+        ("EXACT", count(|it| matches!(it, Entry::Exact(_)))),
+        ("PREFIXES", count(|it| matches!(it, Entry::Prefix(_)))),
+        ("SUFFIXES", count(|it| matches!(it, Entry::Suffix(_)))),
+        ("INODES", count(|it| matches!(it, Entry::Inode(_)))),
+        ("PIDS", options.pids.len()),
+        ("CGROUPS", options.cgroups.len()),
+    ]
+}
+
 /// The programs, loaded but not attached.
 pub struct Loading {
     pub(super) ebpf: Ebpf,
@@ -181,11 +217,7 @@ pub struct Loading {
 
 impl Loading {
     /// Puts rules and filters into the maps.
-    fn fill(&mut self, options: &LoadOptions, rules: &Rules) -> anyhow::Result<()> {
-        let mut entries = rules.entries();
-        let own = &options.self_test_address;
-        entries.push((Entry::Exact(own.clone()), SELF_TEST_RULE));
-        entries.push((Entry::Exact(self_test::nobody(own)), SELF_TEST_RULE));
+    fn fill(&mut self, options: &LoadOptions, entries: Vec<(Entry, u32)>) -> anyhow::Result<()> {
         for (entry, rule) in entries {
             match entry {
                 Entry::Exact(bytes) => {
@@ -313,6 +345,26 @@ pub const fn what_is_lost(feature: Feature) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_entry_has_room_in_a_map_of_its_kind() {
+        let mut rules = Rules::new(&["/run/a*".into(), "@b".into()], &[], true).unwrap();
+        rules.add_inode("environment", 7);
+        let options = LoadOptions {
+            pids: vec![1, 2],
+            self_test_address: b"\0self-test".to_vec(),
+            ..LoadOptions::default()
+        };
+        let entries = entries(&options, &rules);
+        let used = used(&options, &entries);
+        let [(_, exact), .., (_, pids), (_, cgroups)] = used;
+        // Both sockets of the self-test, one of the user, and those by default.
+        assert!(exact >= 3, "{used:?}");
+        assert_eq!((pids, cgroups), (2, 0));
+        let of_rules: usize = used[..4].iter().map(|(_, used)| used).sum();
+        assert_eq!(of_rules, entries.len());
+        assert!(used[..4].iter().all(|(_, used)| *used > 0), "{used:?}");
+    }
 
     #[test]
     fn the_key_of_a_whole_address_has_its_length_in_front() {
