@@ -22,8 +22,10 @@ use crate::raw::process::{Signal, kill, monotonic_ns};
 
 /// How long a tool may take to attach, or to end, on an emulated CPU.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How exactly the time of attaching is known.
+/// How often it is looked whether something has happened. To look at what is attached is work for the kernel.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often at what a tool says.
+const LOOK_AT_OUTPUT: Duration = Duration::from_millis(2);
 /// Functions that something is attached to (`Documentation/trace/ftrace.rst` of the kernel).
 const ATTACHED_FUNCTIONS: &str = "/sys/kernel/tracing/enabled_functions";
 
@@ -91,7 +93,10 @@ impl Running {
                 PATIENCE.as_secs(),
                 running.complaints()
             );
-            std::thread::sleep(LOOK);
+            std::thread::sleep(match peer.ready {
+                Ready::Says(_) => LOOK_AT_OUTPUT,
+                _ => LOOK,
+            });
         }
         running.attach_ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(Some(running))

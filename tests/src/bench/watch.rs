@@ -8,11 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::procfs::cpu_seconds;
+use crate::raw::process;
 
 const NS_PER_SECOND: f64 = 1e9;
 /// How often a process's CPU time is looked at while it still works.
 const LOOK: Duration = Duration::from_millis(300);
+/// Who takes no more of a CPU than that has nothing to do.
+const IDLE_SHARE: f64 = 0.01;
 /// How long a process may go on working after the work has ended.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,21 +62,20 @@ fn maps_bytes(process: &Path) -> Result<f64> {
     Ok(sum)
 }
 
-/// CPU time of all its threads so far, in user and in kernel mode, to 10 ms.
+/// CPU time of all its threads so far, in user and in kernel mode.
 pub fn cpu_ns(pid: u32) -> Result<f64> {
-    cpu_seconds(pid)
-        .map(|seconds| seconds * NS_PER_SECOND)
-        .with_context(|| format!("/proc/{pid}/stat tells no CPU time"))
+    let ns = process::cpu_ns(pid).with_context(|| format!("process {pid} has no clock"))?;
+    Ok(Duration::from_nanos(ns).as_secs_f64() * NS_PER_SECOND)
 }
 
-/// The same, once it doesn't grow any more.
+/// The same, once it hardly grows any more: some wake up now and then without any work.
 pub fn cpu_ns_when_done(pid: u32) -> Result<f64> {
     let start = Instant::now();
     let mut last = cpu_ns(pid)?;
     loop {
         std::thread::sleep(LOOK);
         let now = cpu_ns(pid)?;
-        if now <= last {
+        if now - last < IDLE_SHARE * LOOK.as_secs_f64() * NS_PER_SECOND {
             return Ok(now);
         }
         ensure!(
