@@ -126,12 +126,13 @@ pub async fn run(
         mut rings,
         early,
         findings,
-    } = start(&settings.load, &settings.rules, settings.ring_bytes)
+        warnings,
+    } = start(&settings.load, &mut settings.rules, settings.ring_bytes)
         .await?
         .trusted()?;
     let records = settings.records.take();
     let mut stages = Stages::new(&settings, records, &loaded, sink);
-    let mut warnings = settings.warnings.clone();
+    let mut warnings = [warnings, settings.warnings.clone()].concat();
     warnings.extend(loaded.warnings.iter().cloned());
     warnings.extend(findings.warnings);
     warnings.extend(rings.warning().map(str::to_owned));

@@ -23,7 +23,6 @@ use crate::select::Rules;
 use crate::sink::Sink;
 use crate::sink::file::create;
 use crate::sink::tee::Tee;
-use crate::sockets::environment;
 use crate::store::{self, Store};
 
 /// For `--help`.
@@ -111,12 +110,8 @@ pub(super) fn capture_until(
 /// Turns what the user typed into what to do; opens nothing.
 pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
     pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE))?;
-    let mut rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
-    let mut warnings = if args.only_socket.is_empty() {
-        environment::add_sockets(&mut rules, Path::new("/proc"))
-    } else {
-        Vec::new()
-    };
+    let rules = Rules::new(&args.socket, &args.only_socket, args.internal)?;
+    let mut warnings = Vec::new();
     if !cgroup::are_hosts(Path::new("/proc")) {
         warnings.push(cgroup::FOREIGN_NAMESPACE.to_owned());
     }
@@ -136,6 +131,7 @@ pub(super) fn settings(args: &CaptureArgs) -> Result<Settings> {
             btf: args.btf.clone(),
             pids: args.pid.clone(),
             cgroups,
+            looks_into_environments: args.only_socket.is_empty(),
             self_test_address: self_test::address(),
         },
         rules,

@@ -28,12 +28,12 @@ use self::hooks::Hook;
 use self::host::Host;
 use crate::event::Plan;
 use crate::probe::error::AttachError;
-use crate::probe::load::{self, LoadOptions, Room};
+use crate::probe::kernel_types::{self, Types};
+use crate::probe::load::{self, LoadOptions, Room, Tried};
 use crate::probe::refusal::Refusal;
 use crate::probe::start::{OPEN_RINGS, start};
-use crate::probe::{kernel_types, pid_namespace, self_test};
+use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
-use crate::sockets::environment;
 
 /// Version of the JSON document. Within one, fields and values are only added.
 pub const FORMAT_VERSION: u32 = 1;
@@ -138,29 +138,33 @@ pub fn verdict(statuses: impl IntoIterator<Item = Status>) -> Verdict {
 pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Error>)> {
     let host = Host::read();
     let mut rules = Rules::new(&[], &[], false)?;
-    let mut warnings = environment::add_sockets(&mut rules, Path::new("/proc"));
     let path = btf
         .clone()
         .unwrap_or_else(|| PathBuf::from(kernel_types::KERNEL_BTF));
     let options = LoadOptions {
         btf,
+        looks_into_environments: true,
         self_test_address: self_test::address(),
         ..LoadOptions::default()
     };
     let btf = checks::read_btf(&path);
 
     // As `trace` loads trampolines; to be tried, programs of other plans need no room in their maps.
-    let answers = match load::load(&options, &rules, Room::Trampolines) {
+    let loading = Types::read(options.btf.as_deref())
+        .and_then(|types| load::load(&options, &rules, &types, Tried::now(), Room::Trampolines));
+    let answers = match loading {
         Ok(mut loading) => Ok(loading.try_each()),
         Err(error) => Err(Refusal::of(&error.into())),
     };
+    let mut warnings = Vec::new();
     let mut outcome = Outcome::default();
     let refusal = match pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE)) {
         Err(error) => Some(error),
-        Ok(()) => match start(&options, &rules, None).await {
+        Ok(()) => match start(&options, &mut rules, None).await {
             Err(error) => Some(error),
             Ok(started) => {
                 outcome.plan = Some(started.attached.plan.clone());
+                warnings.extend(started.warnings.iter().cloned());
                 warnings.extend(started.attached.warnings.iter().cloned());
                 warnings.extend(started.findings.warnings.iter().cloned());
                 outcome.are_rings_smaller = started.rings.warning().is_some();

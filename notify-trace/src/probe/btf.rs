@@ -14,27 +14,27 @@ pub(super) mod builder;
 mod error;
 #[cfg(test)]
 mod properties;
+mod sections;
 mod structure;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use error::BtfError;
+use sections::Entry;
+pub use sections::Sections;
 pub use structure::Structure;
 use types::{HEAD, Head, index, u32_at};
 pub use types::{Kind, Member, Type};
 
-/// Length of the header's fixed part. Newer kernels may append fields; `hdr_len` says so.
-const HEADER: usize = 24;
 /// How deep typedefs and anonymous members may nest; the kernel's own limit is 32.
 const DEPTH_MAX: u32 = 32;
 
 /// The types of a kernel.
 #[derive(Clone, Debug)]
 pub struct Btf<'a> {
-    types: &'a [u8],
-    strings: &'a [u8],
-    /// Where in `types` each type begins; type ids count from 1.
+    sections: Sections<'a>,
+    /// Where in the type section each type begins; type ids count from 1.
     starts: Vec<u32>,
     /// The structs and unions with a name and members, what look-ups go through: id, and where the name
     /// stands.
@@ -48,48 +48,19 @@ impl<'a> Btf<'a> {
     /// When the bytes aren't little-endian BTF version 1 of a whole kernel, hold a kind that isn't
     /// known here (its size isn't known then either), or end too early.
     pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
-        let too_short = || BtfError::TooShort { length: data.len() };
-        match data.first_chunk().ok_or_else(too_short)? {
-            [0x9f, 0xeb] => {}
-            [0xeb, 0x9f] => return Err(BtfError::BigEndian),
-            magic => return Err(BtfError::NotBtf { magic: *magic }),
-        }
-        let version = *data.get(2).ok_or_else(too_short)?;
-        if version != 1 {
-            return Err(BtfError::Version { version });
-        }
-        if data.len() < HEADER {
-            return Err(too_short());
-        }
-        let word = |at| u32_at(data, at).ok_or_else(too_short);
-        let header = index(word(4)?);
-        if header < HEADER {
-            return Err(BtfError::Header { length: header });
-        }
-        let section = |name, at| {
-            let (offset, length) = (index(word(at)?), index(word(at + 4)?));
-            header
-                .checked_add(offset)
-                .and_then(|start| data.get(start..start.checked_add(length)?))
-                .ok_or(BtfError::Section { name })
-        };
-        let types = section("type", 8)?;
-        let strings = section("string", 16)?;
-        if strings.first() != Some(&0) || strings.last() != Some(&0) {
-            return Err(BtfError::Strings);
-        }
+        let sections = Sections::of(data)?;
         let mut btf = Self {
-            types,
-            strings,
+            sections,
             starts: Vec::new(),
             definitions: Vec::new(),
         };
-        let mut at = 0;
-        let mut id = 1;
-        while at < types.len() {
-            let Some((head, length)) = btf.measure(at) else {
-                return Err(btf.why_not(at, id));
-            };
+        for entry in sections.entries() {
+            let Entry {
+                id,
+                at,
+                head,
+                length,
+            } = entry?;
             // The section's length came from a `u32`, and so did its number of types.
             btf.starts.push(u32::try_from(at).unwrap_or(u32::MAX));
             let has_members = Kind::from_number(head.kind_number()).is_some_and(Kind::has_members);
@@ -97,8 +68,6 @@ impl<'a> Btf<'a> {
             if has_members && length > HEAD && head.name_off != 0 {
                 btf.definitions.push((id, head.name_off));
             }
-            at += length;
-            id += 1;
         }
         Ok(btf)
     }
@@ -117,7 +86,8 @@ impl<'a> Btf<'a> {
     pub fn get(&self, id: u32) -> Result<Type<'a>, BtfError> {
         let start = id.checked_sub(1).and_then(|n| self.starts.get(index(n)));
         let at = index(*start.ok_or(BtfError::BadType { id })?);
-        self.look(at, id).ok_or_else(|| self.why_not(at, id))
+        self.look(at, id)
+            .ok_or_else(|| self.sections.why_not(at, id))
     }
 
     /// The string at an offset, without its NUL.
@@ -125,7 +95,11 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// [`BtfError::BadName`] when the offset is beyond the string section.
     pub fn name(&self, name_off: u32) -> Result<&'a [u8], BtfError> {
-        let bytes = self.strings.get(index(name_off)..).unwrap_or_default();
+        let bytes = self
+            .sections
+            .strings
+            .get(index(name_off)..)
+            .unwrap_or_default();
         match bytes.iter().position(|byte| *byte == 0) {
             Some(end) => Ok(&bytes[..end]),
             None => Err(BtfError::BadName { offset: name_off }),
@@ -139,7 +113,7 @@ impl<'a> Btf<'a> {
         let definitions = self
             .definitions
             .iter()
-            .filter(|(_, name_off)| sought.stands_at(self.strings, *name_off))
+            .filter(|(_, name_off)| sought.stands_at(self.sections.strings, *name_off))
             .filter_map(|(id, _)| self.get(*id).ok())
             .collect();
         Structure::new(self, name, definitions)
@@ -153,29 +127,13 @@ impl<'a> Btf<'a> {
     pub fn has_function(&self, name: &str) -> bool {
         let name = Sought::new(name);
         self.all_functions()
-            .any(|(_, name_off)| name.stands_at(self.strings, name_off))
-    }
-
-    /// The ids of the functions with these names, in their order; of several with one name, the first.
-    #[must_use]
-    pub fn functions<'n>(&self, names: &[&'n str]) -> Vec<(u32, &'n str)> {
-        let mut found = Vec::new();
-        let mut wanted: Vec<_> = names.iter().map(|name| Sought::new(name)).collect();
-        for (id, name_off) in self.all_functions() {
-            let first = first_word(self.strings, name_off);
-            let is_this = |name: &Sought<'_>| name.is(first, self.strings, name_off);
-            if let Some(at) = wanted.iter().position(is_this) {
-                // The first one counts, as for those who look names up.
-                found.push((id, wanted.swap_remove(at).name));
-            }
-        }
-        found
+            .any(|(_, name_off)| name.stands_at(self.sections.strings, name_off))
     }
 
     /// All functions: id, and where the name stands.
     fn all_functions(&self) -> impl Iterator<Item = (u32, u32)> {
         (1..).zip(&self.starts).filter_map(|(id, start)| {
-            let head = Head::at(self.types, index(*start))?;
+            let head = Head::at(self.sections.types, index(*start))?;
             head.is(Kind::Func).then_some((id, head.name_off))
         })
     }
@@ -288,48 +246,20 @@ impl<'a> Btf<'a> {
     }
 
     fn is_named(&self, name_off: u32, name: &str) -> bool {
-        is_string_at(self.strings, name_off, name)
-    }
-
-    /// The head of the type that begins there, and the length of all of it, if it makes sense.
-    #[inline(always)]
-    fn measure(&self, at: usize) -> Option<(Head, usize)> {
-        let head = Head::at(self.types, at)?;
-        let length = HEAD + head.tail_length()?;
-        let makes_sense =
-            index(head.name_off) < self.strings.len() && length <= self.types.len() - at;
-        makes_sense.then_some((head, length))
+        is_string_at(self.sections.strings, name_off, name)
     }
 
     /// The type that begins there, if it makes sense.
     fn look(&self, at: usize, id: u32) -> Option<Type<'a>> {
-        let (head, length) = self.measure(at)?;
+        let (head, length) = self.sections.measure(at)?;
         Some(Type {
             id,
             kind: Kind::from_number(head.kind_number())?,
             kind_flag: head.info >> 31 != 0,
             name_off: head.name_off,
             size_or_type: head.size_or_type,
-            tail: self.types.get(at + HEAD..at + length)?,
+            tail: self.sections.types.get(at + HEAD..at + length)?,
         })
-    }
-
-    /// Why no type begins there.
-    #[cold]
-    fn why_not(&self, at: usize, id: u32) -> BtfError {
-        let Some(head) = Head::at(self.types, at) else {
-            return BtfError::Truncated { id };
-        };
-        let number = head.kind_number();
-        if Kind::from_number(number).is_none() {
-            BtfError::UnknownKind { number, id }
-        } else if index(head.name_off) >= self.strings.len() {
-            BtfError::BadName {
-                offset: head.name_off,
-            }
-        } else {
-            BtfError::Truncated { id }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What has to be known of the kernel's types: offsets of fields, and ids of the functions that are attached to.
 //!
 //! Reading them is a good part of a start, so it is done on two CPUs: the file piece by piece, and the functions, of
-//! which the maps need nothing, while those are made.
+//! which the maps need nothing, beside the fields and the maps.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -18,7 +18,7 @@ use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use notify_trace_common::fields::Feature;
 use notify_trace_common::limits::Emitter;
 
-use crate::probe::btf::Btf;
+use crate::probe::btf::{Btf, BtfError, Sections};
 use crate::probe::error::AttachError;
 use crate::probe::load::what_is_lost;
 use crate::probe::offsets::{self, Offsets};
@@ -33,17 +33,17 @@ const IN_PIECES_MAX_BYTES: u64 = 1 << 27;
 const PIECE_BYTES: usize = 1 << 19;
 
 /// The bytes, as they are in a file.
-pub(super) struct Bytes {
+pub struct Types {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-impl Bytes {
+impl Types {
     /// Reads the file, or the kernel's own.
     ///
     /// # Errors
     /// [`AttachError::NoBtf`].
-    pub(super) fn read(path: Option<&Path>) -> Result<Self, AttachError> {
+    pub fn read(path: Option<&Path>) -> Result<Self, AttachError> {
         let path = path.unwrap_or(Path::new(KERNEL_BTF)).to_owned();
         match read_in_pieces(&path) {
             Ok(bytes) => Ok(Self { path, bytes }),
@@ -59,10 +59,23 @@ impl Bytes {
     /// # Errors
     /// [`AttachError::NoBtf`].
     pub(super) fn parse(&self) -> Result<Btf<'_>, AttachError> {
-        Btf::parse(&self.bytes).map_err(|error| AttachError::NoBtf {
+        Btf::parse(&self.bytes).map_err(|error| self.no_btf(&error))
+    }
+
+    /// The functions that programs are attached to.
+    ///
+    /// # Errors
+    /// [`AttachError::NoBtf`].
+    pub(super) fn targets(&self) -> Result<AyaBtf, AttachError> {
+        let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
+        functions_alone(&self.bytes, &Vec::from_iter(targets)).map_err(|error| self.no_btf(&error))
+    }
+
+    fn no_btf(&self, error: &BtfError) -> AttachError {
+        AttachError::NoBtf {
             path: self.path.clone(),
             source: anyhow!("{error}"),
-        })
+        }
     }
 }
 
@@ -91,24 +104,26 @@ pub(super) fn offsets_and_limits(btf: &Btf<'_>) -> Result<(Offsets, Vec<String>)
     }
 }
 
-/// The functions that programs are attached to.
-pub(super) fn targets(btf: &Btf<'_>) -> AyaBtf {
-    let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
-    functions_alone(btf, &Vec::from_iter(targets))
-}
-
 /// Of all types these functions, with their ids, as aya looks them up. Everything else is
 /// nothing: to read all types of a kernel takes aya as long as the kernel takes for the programs.
-pub(super) fn functions_alone(btf: &Btf<'_>, names: &[&str]) -> AyaBtf {
+///
+/// # Errors
+/// If the bytes are no types of a kernel.
+pub(super) fn functions_alone(types: &[u8], names: &[&str]) -> Result<AyaBtf, BtfError> {
+    Ok(alone(&Sections::of(types)?.functions(names)?))
+}
+
+/// Types that are nothing but for these.
+fn alone(functions: &[(u32, &str)]) -> AyaBtf {
     let mut alone = AyaBtf::new();
     let mut last = 0;
-    for (id, name) in btf.functions(names) {
-        for _ in last + 1..id {
+    for (id, name) in functions {
+        for _ in last + 1..*id {
             alone.add_type(BtfType::Unknown);
         }
         let name = alone.add_string(name);
         alone.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Unknown)));
-        last = id;
+        last = *id;
     }
     alone
 }
@@ -162,8 +177,7 @@ mod tests {
         builder.raw("other", (0, 12, 0), proto, &[]);
         let second = builder.raw("second", (0, 12, 0), proto, &[]);
         let bytes = builder.build();
-        let btf = Btf::parse(&bytes).unwrap();
-        let alone = functions_alone(&btf, &["second", "absent", "first"]);
+        let alone = functions_alone(&bytes, &["second", "absent", "first"]).unwrap();
         let id = |name| alone.id_by_type_name_kind(name, BtfKind::Func).ok();
         assert_eq!(id("first"), Some(first));
         assert_eq!(id("second"), Some(second));

@@ -16,7 +16,7 @@ use notify_trace_common::limits::{CPUS_WITH_SLOTS_MAX, Emitter, SLOTS_PER_CPU};
 use crate::event::PlanName;
 use crate::probe::btf::Btf;
 use crate::probe::error::{AttachError, refused};
-use crate::probe::kernel_types::{self, Bytes, join};
+use crate::probe::kernel_types::{self, Types, join};
 use crate::probe::loader;
 use crate::probe::ring::Maps;
 use crate::probe::self_test;
@@ -43,8 +43,36 @@ pub struct LoadOptions {
     pub pids: Vec<u32>,
     /// Only the subtrees of these cgroups, by id.
     pub cgroups: Vec<u64>,
+    /// Also the sockets that running processes were given (`NOTIFY_SOCKET`), wherever they are.
+    pub looks_into_environments: bool,
     /// Address of the self-test's socket.
     pub self_test_address: Vec<u8>,
+}
+
+/// What was tried on this kernel before anything is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// Programs get the current task with its type (Linux 5.11, for all programs 5.18).
+    has_typed_task: bool,
+}
+
+impl Tried {
+    /// Tries it; also what aya asks the kernel once and keeps.
+    #[must_use]
+    pub fn now() -> Self {
+        let _ = aya::features();
+        let helper = BpfHelper::BPF_FUNC_get_current_task_btf;
+        Self {
+            has_typed_task: is_helper_supported(ProgramType::KProbe, helper).unwrap_or(false),
+        }
+    }
+
+    /// Whether maps may be counted against the limit of locked memory, as rings are: they were before Linux 5.11, which
+    /// is the first that has a typed task.
+    #[must_use]
+    pub const fn may_count_maps_as_locked(self) -> bool {
+        !self.has_typed_task
+    }
 }
 
 /// The plans that the maps are large enough for. A table that they don't use has one entry: those for 16,384 take
@@ -61,24 +89,23 @@ pub enum Room {
 ///
 /// # Errors
 /// See [`AttachError`].
-pub fn load(options: &LoadOptions, rules: &Rules, room: Room) -> Result<Loading, AttachError> {
-    let (bytes, has_typed_task) = scope(|threads| {
-        // What aya asks the kernel once and keeps, it may ask meanwhile.
-        let asked = threads.spawn(|| {
-            let _ = aya::features();
-            has_typed_task()
-        });
-        (Bytes::read(options.btf.as_deref()), join(asked))
-    });
-    let bytes = bytes?;
-    let btf = bytes.parse()?;
+pub fn load(
+    options: &LoadOptions,
+    rules: &Rules,
+    types: &Types,
+    tried: Tried,
+    room: Room,
+) -> Result<Loading, AttachError> {
     let entries = entries(options, rules);
     let (loaded, functions) = scope(|threads| {
-        let functions = threads.spawn(|| kernel_types::targets(&btf));
-        let loaded = load_object(options, &entries, room, &btf, has_typed_task);
+        let functions = threads.spawn(|| types.targets());
+        let loaded = types
+            .parse()
+            .and_then(|btf| load_object(options, &entries, room, &btf, tried));
         (loaded, join(functions))
     });
     let (ebpf, warnings) = loaded?;
+    let functions = functions?;
     let mut loading = Loading {
         ebpf,
         functions,
@@ -100,7 +127,7 @@ fn load_object(
     entries: &[(Entry, u32)],
     room: Room,
     btf: &Btf<'_>,
-    has_typed_task: bool,
+    tried: Tried,
 ) -> Result<(Ebpf, Vec<String>), AttachError> {
     let mut loader = loader::take();
     let (offsets, warnings) = kernel_types::offsets_and_limits(btf)?;
@@ -125,7 +152,7 @@ fn load_object(
     let has_fields = !offsets
         .missing()
         .any(|(field, _)| field.feature == Feature::Process);
-    let typed_task = u32::from(has_fields && has_typed_task);
+    let typed_task = u32::from(has_fields && tried.has_typed_task);
     loader.override_global("TYPED_TASK", &typed_task, true);
     // An LRU hash hands its entries out to CPUs in batches of 128.
     let aging = 16_384.max(cpus.saturating_mul(256));
@@ -172,15 +199,6 @@ fn load_object(
         .load(OBJECT)
         .map_err(|error| refused("load the kernel programs", error.into()))?;
     Ok((ebpf, warnings))
-}
-
-/// Whether programs get the current task with its type, tried for real (Linux 5.11, for all programs 5.18).
-fn has_typed_task() -> bool {
-    is_helper_supported(
-        ProgramType::KProbe,
-        BpfHelper::BPF_FUNC_get_current_task_btf,
-    )
-    .unwrap_or(false)
 }
 
 /// What the kernel side selects by: the rules, and the self-test's own sockets.

@@ -73,7 +73,8 @@ impl QueueLengths {
         if let Some((global, _)) = values.iter().find(|(_, offset)| *offset == ABSENT) {
             bail!("{global} is unknown on this kernel");
         }
-        let function = functions_alone(&btf, &[FUNCTION]);
+        let function = functions_alone(&bytes, &[FUNCTION])
+            .with_context(|| format!("cannot parse {KERNEL_BTF}"))?;
         let mut loader = loader::take();
         for (global, offset) in &values {
             loader.override_global(global, offset, true);

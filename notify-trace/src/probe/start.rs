@@ -1,6 +1,7 @@
 //! From nothing to programs that are attached and tested: what `trace` begins with, and what
 //! `doctor` tries.
 
+use std::path::Path;
 use std::thread::scope;
 
 use anyhow::{Context as _, Result};
@@ -9,12 +10,13 @@ use bytes::Bytes;
 use crate::event::PlanName;
 use crate::probe::attached::Attached;
 use crate::probe::error::{AttachError, refused};
-use crate::probe::kernel_types::join;
-use crate::probe::load::{self, LoadOptions, Room};
+use crate::probe::kernel_types::{Types, join};
+use crate::probe::load::{self, LoadOptions, Room, Tried};
 use crate::probe::preemption::{Preemption, Sources, preemption};
 use crate::probe::ring::{Buffers, Rings};
 use crate::probe::self_test::{self, Findings, SenderToBe};
 use crate::select::Rules;
+use crate::sockets::environment::{self, Unselected};
 
 /// What is tried when the rings are opened, as [`AttachError`] names it.
 pub const OPEN_RINGS: &str = "open the rings";
@@ -29,35 +31,57 @@ pub struct Started {
     pub early: Vec<Bytes>,
     /// What the self-test found.
     pub findings: Findings,
+    /// What was noticed of the rules.
+    pub warnings: Vec<String>,
 }
 
-/// Loads, attaches and tests; doesn't judge what the test found.
+/// Loads, attaches and tests; doesn't judge what the test found. The rules get what else is to be selected.
 ///
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
-pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: Option<u64>) -> Result<Started> {
-    let load_for = |room| {
-        let mut loading = load::load(load, rules, room)?;
+pub async fn start(
+    load: &LoadOptions,
+    rules: &mut Rules,
+    ring_bytes: Option<u64>,
+) -> Result<Started> {
+    let open_rings = || Buffers::open(ring_bytes);
+    let read_types = || Types::read(load.btf.as_deref());
+    // What can be had meanwhile, while the kernel's types are read.
+    let (types, early, unselected, sender) = scope(|threads| {
+        let early = threads.spawn(|| {
+            let tried = Tried::now();
+            // Where both may share one limit of memory, maps come first: without them there is nothing to trace.
+            let rings = (!tried.may_count_maps_as_locked()).then(open_rings);
+            (tried, rings)
+        });
+        let sender = threads.spawn(|| SenderToBe::start(&load.self_test_address));
+        let unselected = threads.spawn(|| match load.looks_into_environments {
+            true => environment::unselected(rules, Path::new("/proc")),
+            false => Unselected::default(),
+        });
+        (read_types(), join(early), join(unselected), join(sender))
+    });
+    let (tried, buffers) = early;
+    let warnings = unselected.add_to(rules);
+    let sender = sender.context("the self-test can't be run")?;
+    let load_for = |types: Types, room, buffers: Option<Result<Buffers>>| {
+        let mut loading = load::load(load, rules, &types, tried, room)?;
         let maps = loading.take_ring_maps()?;
-        // Not before: maps and rings may share one limit of memory, and without maps there is nothing to trace.
-        let rings = Buffers::open(ring_bytes).and_then(|buffers| Rings::new(maps, buffers));
+        let rings = buffers
+            .unwrap_or_else(open_rings)
+            .and_then(|buffers| Rings::new(maps, buffers));
         anyhow::Ok((loading, rings.map_err(|error| refused(OPEN_RINGS, error))?))
     };
     let preemption = preemption(&Sources::of_host());
     let first = first_room(load.plan, &preemption);
-    let (loaded, sender) = scope(|threads| {
-        let sender = threads.spawn(|| SenderToBe::start(&load.self_test_address));
-        (load_for(first), join(sender))
-    });
-    let sender = sender.context("the self-test can't be run")?;
-    let (loading, rings) = loaded?;
+    let (loading, rings) = load_for(types?, first, buffers)?;
     let (mut attached, mut rings) = match first {
         Room::Trampolines => match loading.attach_trampolines(load.plan, &preemption)? {
             Ok(attached) => (attached, rings),
             Err(refusal) => {
                 // What was written so far is of connects before anything was ready.
                 drop(rings);
-                let (loading, rings) = load_for(Room::Others)
+                let (loading, rings) = load_for(read_types()?, Room::Others, None)
                     .with_context(|| format!("trampolines alone don't work ({refusal})"))?;
                 (loading.attach(load.plan, Some(refusal))?, rings)
             }
@@ -80,6 +104,7 @@ pub async fn start(load: &LoadOptions, rules: &Rules, ring_bytes: Option<u64>) -
         rings,
         early,
         findings,
+        warnings,
     })
 }
 

@@ -11,9 +11,30 @@ use super::{processes, table};
 use crate::event::Address;
 use crate::select::{ENVIRONMENT, Rules};
 
-/// Adds the sockets found to the rules; answers a warning for each that stays unselected.
-pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// What the rules do not select of the sockets found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unselected {
+    /// Inode numbers of those that were looked up.
+    inodes: Vec<u64>,
+    /// A warning for each other one.
+    warnings: Vec<String>,
+}
+
+impl Unselected {
+    /// Has the rules select what can be; answers a warning for each socket that can't.
+    #[must_use]
+    pub fn add_to(self, rules: &mut Rules) -> Vec<String> {
+        for inode in self.inodes {
+            rules.add_inode(ENVIRONMENT, inode);
+        }
+        self.warnings
+    }
+}
+
+/// Looks for sockets that the rules do not select.
+#[must_use]
+pub fn unselected(rules: &Rules, proc: &Path) -> Unselected {
+    let mut unselected = Unselected::default();
     for (spelling, pid) in notify_sockets(proc) {
         let address = Address::from_spelling(&spelling);
         if rules.selects(&address.0) {
@@ -21,15 +42,15 @@ pub fn add_sockets(rules: &mut Rules, proc: &Path) -> Vec<String> {
         }
         let table = std::fs::read(processes::file(proc, pid, "net/unix")).unwrap_or_default();
         match table::inode_of(&table, &address.0) {
-            Some(inode) => rules.add_inode(ENVIRONMENT, inode),
-            None => warnings.push(format!(
+            Some(inode) => unselected.inodes.push(inode),
+            None => unselected.warnings.push(format!(
                 "NOTIFY_SOCKET={} of process {pid} is not selected: no rule names it, and its \
                  network namespace has no socket bound to that name (--socket adds one)",
                 spelling
             )),
         }
     }
-    warnings
+    unselected
 }
 
 /// Each distinct value of `NOTIFY_SOCKET` that is a unix socket's, with one process that has it.
@@ -56,6 +77,22 @@ fn spelling(value: Vec<u8>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_is_selected_by_its_inode_number() {
+        let mut rules = Rules::new(&[], &["/run/x".into()], false).unwrap();
+        let unselected = Unselected {
+            inodes: vec![7],
+            warnings: vec!["not found".to_owned()],
+        };
+        assert_eq!(unselected.add_to(&mut rules), ["not found"]);
+        // Behind the one that was there.
+        assert_eq!(rules.class_of_inode(1), None);
+        assert_eq!(
+            rules.class_of_inode(2).map(|class| &**class),
+            Some(ENVIRONMENT)
+        );
+    }
 
     #[test]
     fn only_unix_sockets_are_taken_from_an_environment() {

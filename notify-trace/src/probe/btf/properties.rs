@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::Btf;
 use super::builder::Builder;
+use super::{Btf, Sections};
 use crate::probe::offsets;
 
 /// For one case in a debug build on a busy machine; milliseconds are usual.
@@ -33,7 +33,9 @@ fn ask_all(bytes: &[u8]) -> Result<(), TestCaseError> {
             );
         }
         let _ = btf.has_function("unix_dgram_sendmsg");
-        let found = btf.functions(&["a", "unix_dgram_sendmsg", "b"]);
+        let found = Sections::of(bytes)
+            .and_then(|sections| sections.functions(&["a", "unix_dgram_sendmsg", "b"]));
+        let found = found.expect("all of it makes sense");
         prop_assert!(found.is_sorted_by_key(|(id, _)| *id) && found.len() <= 3);
         let found = offsets::resolve(&btf);
         let absent = found

@@ -1,7 +1,7 @@
 //! One rule of the format, or of the look-ups, per test.
 
 use super::builder::Builder;
-use super::{Btf, BtfError, Kind};
+use super::{Btf, BtfError, Kind, Sections};
 
 fn member(builder: &Builder, structure: &str, path: &str) -> Result<u32, BtfError> {
     Btf::parse(&builder.build())
@@ -77,10 +77,10 @@ fn of_functions_with_one_name_the_first_counts() {
     let second = builder.raw("second", (0, 12, 0), proto, &[]);
     builder.raw("function", (0, 12, 0), proto, &[]);
     let bytes = builder.build();
-    let functions = Btf::parse(&bytes)
+    let functions = Sections::of(&bytes)
         .unwrap()
         .functions(&["second", "absent", "function"]);
-    assert_eq!(functions, [(first, "function"), (second, "second")]);
+    assert_eq!(functions, Ok(vec![(first, "function"), (second, "second")]));
 }
 
 #[test]
