@@ -30,4 +30,5 @@ pub mod queue_lengths;
 pub mod refusal;
 pub mod ring;
 pub mod self_test;
+mod small_pages;
 pub mod start;

@@ -15,6 +15,7 @@ use crate::probe::load::{self, LoadOptions, Room, Tried};
 use crate::probe::preemption::{Preemption, Sources, preemption};
 use crate::probe::ring::{Buffers, Rings};
 use crate::probe::self_test::{self, Findings, SenderToBe};
+use crate::probe::small_pages::SmallPages;
 use crate::select::Rules;
 use crate::sockets::environment::{self, Unselected};
 
@@ -44,6 +45,7 @@ pub async fn start(
     rules: &mut Rules,
     ring_bytes: Option<u64>,
 ) -> Result<Started> {
+    let small_pages = SmallPages::begin();
     let open_rings = || Buffers::open(ring_bytes);
     let read_types = || Types::read(load.btf.as_deref());
     // What can be had meanwhile, while the kernel's types are read.
@@ -75,6 +77,7 @@ pub async fn start(
     let preemption = preemption(&Sources::of_host());
     let first = first_room(load.plan, &preemption);
     let (loading, rings) = load_for(types?, first, buffers)?;
+    drop(small_pages);
     let (mut attached, mut rings) = match first {
         Room::Trampolines => match loading.attach_trampolines(load.plan, &preemption)? {
             Ok(attached) => (attached, rings),
