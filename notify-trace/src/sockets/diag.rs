@@ -4,6 +4,7 @@
 //! Owns the messages' layout. A kernel without `unix_diag` answers `ENOENT`; what is used instead
 //! is decided elsewhere.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +20,8 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `include/uapi/linux/netlink.h`.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// What the kernel's errors are (`MAX_ERRNO`, `include/linux/err.h`); [`Errno`] can't be another one.
+const ERRORS: RangeInclusive<i32> = 1..=4095;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
 const NETLINK_HEADER: usize = 16;
@@ -73,7 +76,7 @@ pub fn bound_sockets() -> Result<Vec<Bound>> {
             Part::Refused(error) => {
                 return Err(error).context("NETLINK_SOCK_DIAG does not list unix sockets");
             }
-            Part::Cut => bail!("NETLINK_SOCK_DIAG sent a message that is cut off"),
+            Part::Nonsense => bail!("NETLINK_SOCK_DIAG sent a message that makes no sense"),
         }
     }
 }
@@ -104,26 +107,29 @@ enum Part {
     End,
     /// The request failed.
     Refused(Errno),
-    /// A length that can't be.
-    Cut,
+    /// A length or an error that can't be.
+    Nonsense,
 }
 
 /// Takes the messages of one answer.
 fn parse(mut answer: &[u8], sockets: &mut Vec<Bound>) -> Part {
     while !answer.is_empty() {
         let (Some(length), Some(kind)) = (u32_at(answer, 0), u16_at(answer, 4)) else {
-            return Part::Cut;
+            return Part::Nonsense;
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let Some(body) = answer.get(NETLINK_HEADER..length) else {
-            return Part::Cut;
+            return Part::Nonsense;
         };
         match kind {
             NLMSG_DONE => return Part::End,
             NLMSG_ERROR => {
+                let code = u32_at(body, 0).map(|code| code.cast_signed().wrapping_neg());
                 // 0 would acknowledge what nobody wanted acknowledged.
-                let code = u32_at(body, 0).map_or(0, |code| code.cast_signed().wrapping_neg());
-                return Part::Refused(Errno::from_raw_os_error(code));
+                return match code.filter(|code| ERRORS.contains(code)) {
+                    Some(code) => Part::Refused(Errno::from_raw_os_error(code)),
+                    None => Part::Nonsense,
+                };
             }
             SOCK_DIAG_BY_FAMILY => sockets.extend(parse_socket(body)),
             _ => {}

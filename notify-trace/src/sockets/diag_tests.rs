@@ -72,16 +72,23 @@ fn without_an_end_there_is_more() {
 }
 
 #[test]
-fn a_refusal_is_its_error() {
-    let refused = [
-        &36_u32.to_ne_bytes()[..],
-        &NLMSG_ERROR.to_ne_bytes(),
-        &[0; 10],
-        &(-2_i32).to_ne_bytes(),
-        &[0; 16],
-    ]
-    .concat();
-    assert_eq!(parsed(&refused).0, Part::Refused(Errno::NOENT));
+fn a_refusal_is_its_error_if_it_is_one() {
+    let refused = |error: &[u8]| {
+        let length = u32::try_from(16 + error.len()).unwrap();
+        let header = [
+            &length.to_ne_bytes()[..],
+            &NLMSG_ERROR.to_ne_bytes(),
+            &[0; 10],
+        ]
+        .concat();
+        parsed(&[&header[..], error].concat()).0
+    };
+    let code = |code: i32| [&code.to_ne_bytes()[..], &[0; 16]].concat();
+    assert_eq!(refused(&code(-2)), Part::Refused(Errno::NOENT));
+    for nonsense in [0, 2, -4_096, i32::MIN] {
+        assert_eq!(refused(&code(nonsense)), Part::Nonsense, "{nonsense}");
+    }
+    assert_eq!(refused(&[2]), Part::Nonsense);
 }
 
 #[test]
