@@ -152,6 +152,22 @@ impl Emitter {
         }
     }
 
+    /// Whether it is called from a trampoline (`fentry`, `fexit`), for which its function's id is needed.
+    #[must_use]
+    pub const fn is_trampoline(self) -> bool {
+        matches!(
+            self,
+            Self::SendExitTrampoline
+                | Self::TrampSend
+                | Self::TrampCopy
+                | Self::TrampQueue
+                | Self::TrampSent
+                | Self::TrampDequeue
+                | Self::TrampConnect
+                | Self::TrampRelease
+        )
+    }
+
     /// The kernel function or tracepoint that it hangs on.
     #[must_use]
     pub const fn target(self) -> &'static str {

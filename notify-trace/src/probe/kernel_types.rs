@@ -62,12 +62,13 @@ impl Types {
         Btf::parse(&self.bytes).map_err(|error| self.no_btf(&error))
     }
 
-    /// The functions that programs are attached to.
+    /// The functions that trampolines are attached to.
     ///
     /// # Errors
     /// [`AttachError::NoBtf`].
     pub(super) fn targets(&self) -> Result<AyaBtf, AttachError> {
-        let targets: BTreeSet<&str> = Emitter::ALL.into_iter().map(Emitter::target).collect();
+        let of_trampolines = Emitter::ALL.into_iter().filter(|it| it.is_trampoline());
+        let targets: BTreeSet<&str> = of_trampolines.map(Emitter::target).collect();
         functions_alone(&self.bytes, &Vec::from_iter(targets)).map_err(|error| self.no_btf(&error))
     }
 

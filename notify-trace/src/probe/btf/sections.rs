@@ -68,7 +68,7 @@ impl<'a> Sections<'a> {
     /// stands behind the last one makes sense is not looked at.
     ///
     /// # Errors
-    /// When what is walked over holds a kind that isn't known here, or ends too early.
+    /// When what is walked over holds a kind that isn't known here, has a name beyond the strings, or ends too early.
     pub fn functions<'n>(self, names: &[&'n str]) -> Result<Vec<(u32, &'n str)>, BtfError> {
         let mut found = Vec::new();
         let mut wanted: Vec<_> = names.iter().map(|name| Sought::new(name)).collect();

@@ -84,6 +84,20 @@ fn of_functions_with_one_name_the_first_counts() {
 }
 
 #[test]
+fn the_search_for_functions_ends_at_the_last_one() {
+    let mut builder = Builder::new();
+    let proto = builder.raw("", (0, 13, 0), 0, &[]);
+    let first = builder.raw("first", (0, 12, 0), proto, &[]);
+    builder.raw("unknown", (0, 31, 0), 0, &[]);
+    builder.raw("second", (0, 12, 0), proto, &[]);
+    let bytes = builder.build();
+    let functions = |names| Sections::of(&bytes).unwrap().functions(names);
+    assert_eq!(functions(&["first"]), Ok(vec![(first, "first")]));
+    let unknown = BtfError::UnknownKind { number: 31, id: 3 };
+    assert_eq!(functions(&["first", "second"]), Err(unknown));
+}
+
+#[test]
 fn every_kind_is_stepped_over_by_its_own_length() {
     let mut builder = Builder::new();
     let int = builder.int(4);
