@@ -1,5 +1,6 @@
 //! Loads the object and fills its maps; what is attached of it is decided in `attach`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::scope;
 
@@ -28,8 +29,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/notify-
 /// Number of the rule that stands for the self-test's own socket.
 pub const SELF_TEST_RULE: u32 = u32::MAX;
 
-/// Entries of tables that only take what finds no place of its own (plan of trampolines): a call in `SLOTS`, a
-/// receiver in `QUEUES`.
+/// Entries of `CALLS` in the plan of trampolines: only calls that find no place in `SLOTS` go there.
 const OVERFLOW: u32 = 4_096;
 
 /// What to load and attach.
@@ -43,8 +43,6 @@ pub struct LoadOptions {
     pub pids: Vec<u32>,
     /// Only the subtrees of these cgroups, by id.
     pub cgroups: Vec<u64>,
-    /// Also the sockets that running processes were given (`NOTIFY_SOCKET`), wherever they are.
-    pub looks_into_environments: bool,
     /// Address of the self-test's socket.
     pub self_test_address: Vec<u8>,
 }
@@ -156,7 +154,7 @@ fn load_object(
     loader.override_global("TYPED_TASK", &typed_task, true);
     // An LRU hash hands its entries out to CPUs in batches of 128.
     let aging = 16_384.max(cpus.saturating_mul(256));
-    for map in ["QUEUED", "CGROUPS_SEEN", "SENDERS"] {
+    for map in ["QUEUED", "RECEIVERS", "CGROUPS_SEEN", "SENDERS"] {
         loader.map_max_entries(map, aging);
     }
     // Filled once, right after they are made.
@@ -165,9 +163,7 @@ fn load_object(
     }
     match room {
         Room::Trampolines => {
-            // Both hold what finds no place of its own.
             loader.map_max_entries("CALLS", OVERFLOW);
-            loader.map_max_entries("RECEIVERS", OVERFLOW.max(cpus.saturating_mul(256)));
             loader.map_max_entries("SLOTS", cpus_with_slots.saturating_mul(SLOTS_PER_CPU));
             for map in [
                 "RECEIVES",
@@ -181,7 +177,6 @@ fn load_object(
         }
         Room::Others => {
             loader.map_max_entries("CLAIMS", 1);
-            loader.map_max_entries("RECEIVERS", aging);
             let may_trace = options
                 .plan
                 .is_none_or(|plan| plan == PlanName::Tracepoints);
@@ -210,17 +205,28 @@ fn entries(options: &LoadOptions, rules: &Rules) -> Vec<(Entry, u32)> {
     entries
 }
 
+/// The map that an entry goes to.
+const fn map_of_entry(entry: &Entry) -> &'static str {
+    match entry {
+        Entry::Exact(_) => "EXACT",
+        Entry::Prefix(_) => "PREFIXES",
+        Entry::Suffix(_) => "SUFFIXES",
+        Entry::Inode(_) => "INODES",
+    }
+}
+
 /// How many entries there are for each map that they, or the filters, go to.
-fn used(options: &LoadOptions, entries: &[(Entry, u32)]) -> [(&'static str, usize); 6] {
-    let count = |is: fn(&Entry) -> bool| entries.iter().filter(|(entry, _)| is(entry)).count();
-    [
-        ("EXACT", count(|it| matches!(it, Entry::Exact(_)))),
-        ("PREFIXES", count(|it| matches!(it, Entry::Prefix(_)))),
-        ("SUFFIXES", count(|it| matches!(it, Entry::Suffix(_)))),
-        ("INODES", count(|it| matches!(it, Entry::Inode(_)))),
+fn used(options: &LoadOptions, entries: &[(Entry, u32)]) -> BTreeMap<&'static str, usize> {
+    let filters = [
         ("PIDS", options.pids.len()),
         ("CGROUPS", options.cgroups.len()),
-    ]
+    ];
+    let none = ["EXACT", "PREFIXES", "SUFFIXES", "INODES"].map(|map| (map, 0));
+    let mut used = BTreeMap::from_iter(filters.into_iter().chain(none));
+    for (entry, _) in entries {
+        *used.entry(map_of_entry(entry)).or_default() += 1;
+    }
+    used
 }
 
 /// The programs, loaded but not attached.
@@ -237,18 +243,19 @@ impl Loading {
     /// Puts rules and filters into the maps.
     fn fill(&mut self, options: &LoadOptions, entries: Vec<(Entry, u32)>) -> anyhow::Result<()> {
         for (entry, rule) in entries {
+            let name = map_of_entry(&entry);
             match entry {
                 Entry::Exact(bytes) => {
-                    let mut map: HashMap<_, [u8; 112], u32> = map_of(&mut self.ebpf, "EXACT")?;
+                    let mut map: HashMap<_, [u8; 112], u32> = map_of(&mut self.ebpf, name)?;
                     map.insert(exact_key(&bytes), rule, 0)?;
                 }
-                Entry::Prefix(bytes) => self.insert_in_trie("PREFIXES", &bytes, rule)?,
+                Entry::Prefix(bytes) => self.insert_in_trie(name, &bytes, rule)?,
                 Entry::Suffix(bytes) => {
                     let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
-                    self.insert_in_trie("SUFFIXES", &reversed, rule)?;
+                    self.insert_in_trie(name, &reversed, rule)?;
                 }
                 Entry::Inode(inode) => {
-                    let mut map: HashMap<_, u64, u32> = map_of(&mut self.ebpf, "INODES")?;
+                    let mut map: HashMap<_, u64, u32> = map_of(&mut self.ebpf, name)?;
                     map.insert(inode, rule, 0)?;
                 }
             }
@@ -375,13 +382,15 @@ mod tests {
         };
         let entries = entries(&options, &rules);
         let used = used(&options, &entries);
-        let [(_, exact), .., (_, pids), (_, cgroups)] = used;
-        // Both sockets of the self-test, one of the user, and those by default.
-        assert!(exact >= 3, "{used:?}");
-        assert_eq!((pids, cgroups), (2, 0));
-        let of_rules: usize = used[..4].iter().map(|(_, used)| used).sum();
-        assert_eq!(of_rules, entries.len());
-        assert!(used[..4].iter().all(|(_, used)| *used > 0), "{used:?}");
+        let count = |is: fn(&Entry) -> bool| entries.iter().filter(|(it, _)| is(it)).count();
+        // Both sockets of the self-test, and one of the user.
+        assert_eq!(used["EXACT"], count(|it| matches!(it, Entry::Exact(_))));
+        assert!(used["EXACT"] >= 3);
+        assert_eq!(used["PREFIXES"], count(|it| matches!(it, Entry::Prefix(_))));
+        assert_eq!(used["SUFFIXES"], count(|it| matches!(it, Entry::Suffix(_))));
+        assert_ne!(used["PREFIXES"], used["SUFFIXES"]);
+        assert_eq!((used["INODES"], used["PIDS"], used["CGROUPS"]), (1, 2, 0));
+        assert_eq!(used.len(), 6);
     }
 
     #[test]
