@@ -63,6 +63,8 @@ pub struct Settings {
     pub load: LoadOptions,
     /// Which sockets.
     pub rules: Rules,
+    /// Also those that running processes were given (`NOTIFY_SOCKET`), wherever they are.
+    pub looks_into_environments: bool,
     /// What is shown.
     pub view: ViewOptions,
     /// As a service that runs for good.
@@ -127,9 +129,14 @@ pub async fn run(
         early,
         findings,
         warnings,
-    } = start(&settings.load, &mut settings.rules, settings.ring_bytes)
-        .await?
-        .trusted()?;
+    } = start(
+        &settings.load,
+        &mut settings.rules,
+        settings.looks_into_environments,
+        settings.ring_bytes,
+    )
+    .await?
+    .trusted()?;
     let records = settings.records.take();
     let mut stages = Stages::new(&settings, records, &loaded, sink);
     let mut warnings = [warnings, settings.warnings.clone()].concat();

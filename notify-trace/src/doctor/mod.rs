@@ -34,6 +34,7 @@ use crate::probe::refusal::Refusal;
 use crate::probe::start::{OPEN_RINGS, start};
 use crate::probe::{pid_namespace, self_test};
 use crate::select::Rules;
+use crate::sockets::environment;
 
 /// Version of the JSON document. Within one, fields and values are only added.
 pub const FORMAT_VERSION: u32 = 1;
@@ -138,12 +139,12 @@ pub fn verdict(statuses: impl IntoIterator<Item = Status>) -> Verdict {
 pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Error>)> {
     let host = Host::read();
     let mut rules = Rules::new(&[], &[], false)?;
+    let mut warnings = environment::unselected(&rules, Path::new("/proc")).add_to(&mut rules);
     let path = btf
         .clone()
         .unwrap_or_else(|| PathBuf::from(kernel_types::KERNEL_BTF));
     let options = LoadOptions {
         btf,
-        looks_into_environments: true,
         self_test_address: self_test::address(),
         ..LoadOptions::default()
     };
@@ -156,15 +157,13 @@ pub async fn examine(btf: Option<PathBuf>) -> Result<(Report, Option<anyhow::Err
         Ok(mut loading) => Ok(loading.try_each()),
         Err(error) => Err(Refusal::of(&error.into())),
     };
-    let mut warnings = Vec::new();
     let mut outcome = Outcome::default();
     let refusal = match pid_namespace::require_host_pids(Path::new(pid_namespace::PID_NAMESPACE)) {
         Err(error) => Some(error),
-        Ok(()) => match start(&options, &mut rules, None).await {
+        Ok(()) => match start(&options, &mut rules, false, None).await {
             Err(error) => Some(error),
             Ok(started) => {
                 outcome.plan = Some(started.attached.plan.clone());
-                warnings.extend(started.warnings.iter().cloned());
                 warnings.extend(started.attached.warnings.iter().cloned());
                 warnings.extend(started.findings.warnings.iter().cloned());
                 outcome.are_rings_smaller = started.rings.warning().is_some();

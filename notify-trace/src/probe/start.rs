@@ -36,13 +36,15 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
-/// Loads, attaches and tests; doesn't judge what the test found. The rules get what else is to be selected.
+/// Loads, attaches and tests; doesn't judge what the test found. The rules also get the
+/// sockets that running processes were given, if they are to be looked for.
 ///
 /// # Errors
 /// [`AttachError`], or what the self-test needs can't be made.
 pub async fn start(
     load: &LoadOptions,
     rules: &mut Rules,
+    looks_into_environments: bool,
     ring_bytes: Option<u64>,
 ) -> Result<Started> {
     let small_pages = SmallPages::begin();
@@ -57,7 +59,7 @@ pub async fn start(
             (tried, rings)
         });
         let sender = threads.spawn(|| SenderToBe::start(&load.self_test_address));
-        let unselected = threads.spawn(|| match load.looks_into_environments {
+        let unselected = threads.spawn(|| match looks_into_environments {
             true => environment::unselected(rules, Path::new("/proc")),
             false => Unselected::default(),
         });
@@ -84,7 +86,9 @@ pub async fn start(
             Err(refusal) => {
                 // What was written so far is of connects before anything was ready.
                 drop(rings);
-                let (loading, rings) = load_for(read_types()?, Room::Others, None)
+                let (loading, rings) = read_types()
+                    .map_err(anyhow::Error::from)
+                    .and_then(|types| load_for(types, Room::Others, None))
                     .with_context(|| format!("trampolines alone don't work ({refusal})"))?;
                 (loading.attach(load.plan, Some(refusal))?, rings)
             }
