@@ -138,7 +138,7 @@ fn one_turn(
     let tell = tell_of(peer, round);
     let is_whole = peer.share == Share::Whole;
     let mut attach_ms = Vec::new();
-    for _ in 1..if is_whole { STARTS } else { 1 } {
+    for _ in 1..STARTS {
         if let Some(running) = Running::start(peer, root)? {
             attach_ms.push(running.attach_ms);
             std::thread::sleep(REST);

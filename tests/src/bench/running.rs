@@ -24,8 +24,8 @@ use crate::raw::process::{Signal, kill, monotonic_ns};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether something has happened. To look at what is attached is work for the kernel.
 const LOOK: Duration = Duration::from_millis(10);
-/// How often at what a tool says.
-const LOOK_AT_OUTPUT: Duration = Duration::from_millis(2);
+/// How often where it is next to none.
+const CHEAP_LOOK: Duration = Duration::from_millis(2);
 /// Functions that something is attached to (`Documentation/trace/ftrace.rst` of the kernel).
 const ATTACHED_FUNCTIONS: &str = "/sys/kernel/tracing/enabled_functions";
 
@@ -94,8 +94,8 @@ impl Running {
                 running.complaints()
             );
             std::thread::sleep(match peer.ready {
-                Ready::Says(_) => LOOK_AT_OUTPUT,
-                _ => LOOK,
+                Ready::Attached(_) => LOOK,
+                Ready::Says(_) | Ready::HasEvents | Ready::TracesMe => CHEAP_LOOK,
             });
         }
         running.attach_ms = start.elapsed().as_secs_f64() * 1e3;
