@@ -59,6 +59,8 @@ struct Settings {
 
 /// How long a peer that has just attached, or has just worked, is left alone.
 const REST: Duration = Duration::from_millis(500);
+/// How long the kernel is left alone with what a peer left behind.
+const REST_AFTER_END: Duration = Duration::from_secs(1);
 /// How often a peer is started for the time that it takes to attach, which varies most; the last start is measured
 /// on.
 const STARTS: usize = 3;
@@ -143,6 +145,8 @@ fn one_turn(
             attach_ms.push(running.attach_ms);
             std::thread::sleep(REST);
             running.stop()?;
+            // What the kernel puts off when programs are detached would take its time from the next start.
+            std::thread::sleep(REST_AFTER_END);
         }
     }
     let mut running = Running::start(peer, root)?;
