@@ -51,8 +51,8 @@ pub async fn start(
     let open_rings = || Buffers::open(ring_bytes);
     let read_types = || Types::read(load.btf.as_deref());
     // What can be had meanwhile, while the kernel's types are read.
-    let (types, early, unselected, sender) = scope(|threads| {
-        let early = threads.spawn(|| {
+    let (types, (tried, buffers), unselected, sender) = scope(|threads| {
+        let tried = threads.spawn(|| {
             let tried = Tried::now();
             // Where both may share one limit of memory, maps come first: without them there is nothing to trace.
             let rings = (!tried.may_count_maps_as_locked()).then(open_rings);
@@ -63,9 +63,8 @@ pub async fn start(
             true => environment::unselected(rules, Path::new("/proc")),
             false => Unselected::default(),
         });
-        (read_types(), join(early), join(unselected), join(sender))
+        (read_types(), join(tried), join(unselected), join(sender))
     });
-    let (tried, buffers) = early;
     let warnings = unselected.add_to(rules);
     let sender = sender.context("the self-test can't be run")?;
     let load_for = |types: Types, room, buffers: Option<Result<Buffers>>| {
